@@ -1,0 +1,226 @@
+"""Where trackers are tried: one bench per tracker, with its store, its warm parent and its runs.
+
+A bench makes every run once and keeps it for all clauses that look at it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance import fixtures, registry, values
+from conformance.sandbox import Outcome, Sandbox, SandboxError
+from conformance.tape import Tape
+from conformance.tracker import Tracker
+from conformance.trainers import Trainer, minor, release
+from conformance.truth import Delivered, Difference, Stored, differences
+from conformance.verdict import Untestable
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, live or replayed: what the witness saw, how it ended, what the tracker kept."""
+
+    name: str
+    tape: Tape
+    stage: str
+    error: str
+    trace: str
+    folder: Path
+    kept: dict[str, Any]
+    limit_hit: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the training reached its end."""
+        return self.stage == "done"
+
+    def again(self, bench: Bench) -> list[Stored]:
+        """Read the run back once more, after others were recorded in the same store."""
+        points = bench.read(self.name)["points"]
+        return [Stored(step, key, values.plain(v)) for step, key, v in points.get("value", [])]
+
+    def stored(self) -> list[Stored]:
+        """Return the points read back; [] if there is no read-back."""
+        return [Stored(step, key, values.plain(v)) for step, key, v in self.kept.get("points", {}).get("value", [])]
+
+
+class Bench:
+    """All runs of one tracker. `word` is the tracker as named on the command line."""
+
+    def __init__(self, word: str, folder: Path, sandboxes: Sandboxes) -> None:
+        self.word = registry.absolute(word)
+        self.adapter: type[Tracker] = registry.load(word)
+        self.name = self.adapter.name
+        self._folder = folder / self.name
+        self.store = self._folder / "store"
+        self.store.mkdir(parents=True)
+        self._sandboxes = sandboxes
+        self._number = 0
+        self._kept: dict[tuple[str, str], Run] = {}
+
+    @functools.cached_property
+    def sandbox(self) -> Sandbox:
+        """The warm parent, started at first use. Raises Untestable if it cannot start."""
+        return self._sandboxes.get(dict(self.adapter().env(self.store)), self._folder)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of everything that results depend on, the tracker's under its name."""
+        return {**self.sandbox.facts["versions"], self.name: self.adapter.version()}
+
+    @property
+    def models(self) -> Path:
+        """Folder of the tiny models."""
+        return self._sandboxes.models
+
+    def _name(self, subject: str) -> str:
+        self._number += 1
+        return f"{subject}-{self._number:03d}"
+
+    def live(self, trainer: Trainer) -> Run:
+        """Return the live run of a trainer with this tracker."""
+        return self._once("live", trainer.id, lambda name: self._train(trainer, name, self.word))
+
+    def bare(self, trainer: Trainer) -> Run:
+        """Return the control run: the same training, the same witness, no tracker. Raises Untestable if it fails."""
+        cache = self._sandboxes.bare
+        key = (id(self.sandbox), trainer.id)
+        if key not in cache:
+            cache[key] = self._train(trainer, self._name(f"bare-{trainer.id}"), None)
+        run = cache[key]
+        if not run.ended:
+            raise Untestable(f"{trainer.id} does not train without any tracker ({run.stage}): {run.error}")
+        return run
+
+    def replay(self, subject: str, tape: Tape) -> Run:
+        """Return the replay of a golden tape with this tracker."""
+        return self._once("replay", subject, lambda name: self.play(name, tape))
+
+    def _once(self, kind: str, subject: str, make: Any) -> Run:
+        if (kind, subject) not in self._kept:
+            self._kept[kind, subject] = make(self._name(subject))
+        return self._kept[kind, subject]
+
+    def _train(self, trainer: Trainer, name: str, word: str | None) -> Run:
+        folder = self._new_folder(name)
+        outcome = self.sandbox.run(
+            "conformance.jobs:live",
+            tracker=word,
+            trainer=trainer,
+            store=self.store,
+            run=name,
+            models=self.models,
+            folder=folder,
+            settings={},
+        )
+        return self._finish(name, folder, outcome, read=word is not None)
+
+    def play(self, name: str, tape: Tape) -> Run:
+        """Replay any tape as a new run called `name` and read it back."""
+        folder = self._new_folder(name)
+        outcome = self.sandbox.run(
+            "conformance.jobs:replay",
+            tracker=self.word,
+            recorded=tape.to_json(),
+            store=self.store,
+            run=name,
+            models=self.models,
+            folder=folder,
+        )
+        return self._finish(name, folder, outcome, read=True)
+
+    def fresh(self, subject: str, tape: Tape) -> Run:
+        """Replay a tape under a name of its own (one per generated example)."""
+        return self.play(self._name(subject), tape)
+
+    def _new_folder(self, name: str) -> Path:
+        folder = self._folder / "runs" / name
+        folder.mkdir(parents=True)
+        return folder
+
+    def _finish(self, name: str, folder: Path, outcome: Outcome, read: bool) -> Run:
+        tape = Tape.load(folder / "tape.jsonl")
+        if outcome.state == "ok":
+            stage, error, trace = outcome.value["stage"], outcome.value["error"], outcome.value["trace"]
+        else:
+            # No answer: the tape says how far it came.
+            stage = "train" if any(e["event"] == "on_train_begin" for e in tape.events) else "build"
+            how = {"hung": "the process hung", "died": "the process died", "raised": "the kit failed"}[outcome.state]
+            error, trace = f"{how}: {outcome.error}", outcome.trace or outcome.output[-4000:]
+        cwd = outcome.folder / "cwd" if outcome.folder else folder
+        kept = self.read(name) if read else {}
+        return Run(name, tape, stage, error, trace, cwd, kept, outcome.state == "hung")
+
+    def read(self, run: str) -> dict[str, Any]:
+        """Read a run back in a fresh process; each part is `{"value": …}` or `{"error": …}`."""
+        outcome = self.sandbox.run("conformance.jobs:read", tracker=self.word, store=self.store, run=run)
+        if outcome.state == "ok":
+            parts: dict[str, Any] = outcome.value
+            return parts
+        error = f"the reading process {outcome.state}: {outcome.error}"
+        return {"points": {"error": error, "trace": outcome.trace or outcome.output[-4000:]}}
+
+    def differences(self, run: Run) -> list[Difference]:
+        """Return what the tracker did not keep of what passed the callback door in `run`."""
+        return differences(run.tape.logged(), run.stored(), self.adapter().key, Delivered.of(run.tape))
+
+
+class Sandboxes:
+    """The warm parents of a session, one per environment, and the control runs made in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.models = folder / "models"
+        self._open: dict[str, Sandbox | str] = {}
+        self.bare: dict[tuple[int, str], Run] = {}
+
+    def get(self, env: dict[str, str], folder: Path) -> Sandbox:
+        """Return the warm parent for `env`, started at first use. Raises Untestable if it cannot start."""
+        key = json.dumps(env, sort_keys=True)
+        if key not in self._open:
+            try:
+                self._open[key] = Sandbox(env, "conformance.jobs:preload", folder / "sandbox")
+            except SandboxError as error:
+                self._open[key] = str(error)
+        found = self._open[key]
+        if isinstance(found, str):
+            raise Untestable(f"the training process cannot start: {found}")
+        return found
+
+    def close(self) -> None:
+        """Stop every warm parent."""
+        for sandbox in self._open.values():
+            if isinstance(sandbox, Sandbox):
+                sandbox.close()
+
+
+@functools.cache
+def tapes() -> dict[str, Tape]:
+    """Return trainer id -> golden tape of the installed TRL minor, or of the nearest older one that has tapes.
+
+    Raises FileNotFoundError if there is none.
+    """
+    folder = fixtures() / "tapes"
+    installed = _number(minor(release("trl") or "0.0"))
+    files = sorted(folder.glob("trl-*.json"), key=lambda p: _number(p.stem[4:]))
+    older = [p for p in files if _number(p.stem[4:]) <= installed] or files[:1]
+    if not older:
+        raise FileNotFoundError(f"no tapes in {folder.name}/: the kit is not installed completely")
+    data = json.loads(older[-1].read_text(encoding="utf-8"))
+    return {name: Tape.from_json(tape) for name, tape in data.items()}
+
+
+def _number(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def litter(run: Run) -> Iterator[str]:
+    """Yield the paths of files that were left in the training's working directory."""
+    for path in sorted(run.folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(run.folder))

@@ -1,0 +1,230 @@
+"""What the courts (`test_0_attach.py`, …) judge with: fixtures that bring the evidence, and the judgement itself.
+
+A court's test is one clause; its fixture is the kind of evidence: `attached` (the tracker at its door), `replayed` (a
+golden tape), `payload` (generated payloads), `trained` (a live run). Which trackers and subjects there are is
+parametrised by the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from conformance import gapfiles, tape, values
+from conformance.bench import Bench, Run, Sandboxes, tapes
+from conformance.clauses import Clause, all_clauses
+from conformance.tape import Tape
+from conformance.trainers import Trainer
+from conformance.truth import Difference
+from conformance.verdict import GapFound, Known, NotApplicable, Unreachable, Untestable, make_gap
+
+__all__ = ["attached", "bench", "clause", "payload", "recorded", "replayed", "sandboxes", "trained"]
+
+
+def clause(id: str) -> pytest.MarkDecorator:
+    """Mark a court's test as the trial of one clause."""
+    return pytest.mark.clause(id)
+
+
+class Evidence:
+    """One run of one tracker before one clause."""
+
+    def __init__(self, bench: Bench, clause: Clause, subject: str, results: str) -> None:
+        self.bench = bench
+        self.clause = clause
+        self.subject = subject
+        self._results = results
+        self.run: Run | None = None
+        self.bare: Run | None = None
+
+    def judge(self, found: Iterable[Difference], detail: str = "", replay: Tape | None = None) -> None:
+        """Raise GapFound, Known or Unreachable if the evidence breaks the clause; return if it holds."""
+        mine = [d for d in found if d.kind in self.clause.kinds]
+        unreachable = [d for d in mine if d.blame == "trl" and d.note]
+        scored = [d for d in mine if d not in unreachable]
+        if scored or detail:
+            gap = make_gap(
+                self.clause, self.subject, self.bench.name, self.bench.versions, scored, detail, replay and replay.to_json()
+            )
+            gap = gapfiles.write(gap, self.bench.word, self._results)
+            refusal = self.bench.adapter.lacks.get(self.clause.capability)
+            if refusal is not None and self.clause.capability:
+                raise Known(refusal, gap, tuple(unreachable))
+            raise GapFound(gap.headline, gap, tuple(unreachable))
+        if unreachable:
+            raise Unreachable(unreachable[0].note, differences=tuple(unreachable))
+
+    def fails(self, what: str, found: Iterable[Difference] = ()) -> None:
+        """Judge a fault that is not a difference of points; `what` is its evidence in words."""
+        self.judge(found, detail=what)
+
+    @property
+    def done(self) -> Run:
+        """The run, read back; raises Untestable if it did not end or could not be read."""
+        self.must_have_ended()
+        assert self.run is not None
+        points = self.run.kept.get("points", {})
+        if "error" in points:
+            raise Untestable(f"the run cannot be read back (see ATT-05): {points['error']}")
+        return self.run
+
+    def holds(self, where: Callable[[Difference], bool] = lambda d: True) -> None:
+        """Judge the points that passed the callback door against the read-back."""
+        run = self.done
+        self.judge([d for d in self.bench.differences(run) if where(d)], replay=run.tape)
+
+    def part(self, name: str) -> Any:
+        """Return a claimed part of the read-back; raises NotApplicable if not claimed, GapFound if reading it fails."""
+        found = self.done.kept.get(name)
+        if found is None:
+            raise NotApplicable(f"{self.bench.name} does not claim {name}")
+        if "error" in found:
+            self.fails(f"reading it back raised {found['error']}")
+        return found["value"]
+
+    def require_end(self, run: Run) -> None:
+        """Raise Untestable if the training of `run` did not reach its end."""
+        if not run.ended:
+            raise Untestable(f"the training ended at stage {run.stage!r} (see ATT-01, TRN-01): {run.error}")
+
+    def must_have_ended(self) -> None:
+        """Raise Untestable if this training did not reach its end: what it left cannot be judged."""
+        assert self.run is not None
+        self.require_end(self.run)
+
+    def ask(self, function: str, **arguments: Any) -> Any:
+        """Return what a job in a fresh process says; raises Untestable if it fails."""
+        outcome = self.bench.sandbox.run(function, tracker=self.bench.word, **arguments)
+        if outcome.state != "ok":
+            raise Untestable(f"{function} {outcome.state}: {outcome.error}")
+        return outcome.value
+
+    def did_not_raise(self) -> None:
+        """Judge whether the tracker let the training reach its end."""
+        assert self.run is not None
+        if not self.run.ended:
+            self.fails(f"{self.run.error}\n{_last_lines(self.run.trace)}")
+
+
+def _last_lines(trace: str, count: int = 7) -> str:
+    return "\n".join(line for line in trace.strip().splitlines()[-count:])
+
+
+class Payloads(Evidence):
+    """Generated payloads: each example is a run of its own."""
+
+    examples = 0
+    _raising = True
+
+    def hold(self, kind: str, raising: bool = True) -> None:
+        """Replay the fixed payloads of a class, then generated ones, and judge each by the clause alone.
+
+        `raising`: whether a payload that stops the training breaks the clause; another clause judges it otherwise.
+        """
+        self._raising = raising
+        from hypothesis import HealthCheck, Phase, given, settings
+
+        from conformance import payloads
+
+        self._try(payloads.FIXED[kind])
+        if self.clause.capability in self.bench.adapter.lacks or not self.examples:
+            return
+
+        @settings(
+            max_examples=self.examples,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            report_multiple_bugs=False,
+            print_blob=False,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(payloads.payloads(kind))
+        def search(example: list[dict[str, Any]]) -> None:
+            self._try(example)
+
+        search()
+
+    def _try(self, example: list[dict[str, Any]]) -> None:
+        wanted = tape.from_payloads(example)
+        run = self.bench.fresh(self.subject, wanted)
+        if not run.ended and self._raising:
+            logs = [e["logs"] for e in run.tape.of("on_log")][-1:]
+            raised = f"{run.error}\n{_last_lines(run.trace)}"
+            self.judge([], f"after logging {values.show(values.plain(logs[0] if logs else {}), 300)}\n{raised}", wanted)
+        self.run = run
+        self.judge(self.bench.differences(self.done), replay=wanted)
+
+
+# ---- fixtures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxes]:
+    """The warm parents of this session."""
+    found = Sandboxes(tmp_path_factory.mktemp("conformance"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def bench(
+    request: pytest.FixtureRequest, sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    """The bench of one tracker; the parameter is its name on the command line."""
+    return Bench(request.param, tmp_path_factory.mktemp("bench"), sandboxes)
+
+
+def _evidence(kind: type[Evidence], request: pytest.FixtureRequest, bench: Bench, subject: str) -> Any:
+    marker = request.node.get_closest_marker("clause")
+    law = all_clauses()[marker.args[0]]
+    missing = set(law.needs) - bench.adapter.capabilities()
+    if missing:
+        raise NotApplicable(f"{bench.name} does not claim {', '.join(sorted(missing))}")
+    return kind(bench, law, subject, str(request.config.getoption("results")))
+
+
+@pytest.fixture
+def attached(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
+    """The tracker at its door: a replay of one short tape."""
+    found: Evidence = _evidence(Evidence, request, bench, "attach")
+    ordinary = [{"loss": 0.5, "grad_norm": 1.25}, {"loss": 0.25, "grad_norm": 1.0}]
+    found.run = bench.replay("attach", tape.from_payloads(ordinary))
+    return found
+
+
+@pytest.fixture
+def replayed(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
+    """The replay of one trainer's golden tape; the parameter is the tape's name."""
+    found: Evidence = _evidence(Evidence, request, bench, f"{request.param} tape")
+    found.run = bench.replay(request.param, tapes()[request.param])
+    return found
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
+    """The replay of the tape that `--replay` names."""
+    found: Evidence = _evidence(Evidence, request, bench, "replay")
+    found.run = bench.replay("replay", request.config.stash[gapfiles.REPLAY])
+    return found
+
+
+@pytest.fixture
+def payload(request: pytest.FixtureRequest, bench: Bench) -> Payloads:
+    """Generated payloads of the class that the clause is about."""
+    found: Payloads = _evidence(Payloads, request, bench, "payload")
+    found.examples = request.config.getoption("examples")
+    return found
+
+
+@pytest.fixture
+def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
+    """The live run of one trainer beside its control run; the parameter is a `Trainer`."""
+    trainer: Trainer = request.param
+    found: Evidence = _evidence(Evidence, request, bench, trainer.id)
+    found.bare = bench.bare(trainer)
+    found.run = bench.live(trainer)
+    return found

@@ -1,0 +1,193 @@
+"""What runs inside the sandbox: train live, replay a tape, read back, check a module. The pytest process calls none of it.
+
+Every function returns plain data. A tracker's exception is part of the result (`stage`, `error`, `trace`), not raised:
+at which stage it came is what a clause asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from conformance import recipes, registry, tape, values
+from conformance.doors import callback, module
+from conformance.tracker import points
+from conformance.trainers import Trainer
+
+#: Stages of a live run or replay, in order.
+STAGES = ("attach", "build", "train", "done")
+
+
+def preload() -> dict[str, Any]:
+    """Import TRL, every stable trainer and what a fork would otherwise import again; return the versions.
+
+    Runs once in the warm parent. A trainer that cannot be imported is reported when it is run, not here.
+    """
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    from conformance.trainers import discover
+
+    broken = {}
+    for trainer in discover():
+        if trainer.stable:
+            try:
+                recipes.find(trainer)
+            except Exception as error:
+                broken[trainer.name] = f"{type(error).__name__}: {error}"
+    for name in ("transformers.trainer", "transformers.integrations", "transformers.models.qwen2.modeling_qwen2"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    trackio = sys.modules.get("trackio")
+    return {
+        "versions": versions(),
+        "broken": broken,
+        "transformers": transformers.__version__,
+        "trackio": getattr(trackio, "__file__", None) or "",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that a result depends on."""
+    names = ("trl", "transformers", "accelerate", "datasets", "huggingface_hub", "torch", "numpy", "trl-conformance")
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    found["python"] = ".".join(map(str, sys.version_info[:3]))
+    return found
+
+
+class _Stage:
+    """Follows a run through `STAGES` and turns an exception into a result."""
+
+    def __init__(self) -> None:
+        self.at = STAGES[0]
+        self.error = ""
+        self.trace = ""
+        self.frames: list[str] = []
+
+    def __enter__(self) -> _Stage:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is None:
+            self.at = STAGES[-1]
+            return False
+        self.error = f"{type(error).__name__}: {error}"[:2000]
+        self.trace = "".join(traceback.format_exception(kind, error, trace))[-6000:]
+        self.frames = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(trace)]
+        return not isinstance(error, (KeyboardInterrupt,))
+
+    def result(self) -> dict[str, Any]:
+        return {"stage": self.at, "error": self.error, "trace": self.trace, "frames": self.frames}
+
+
+def live(
+    tracker: str | None, trainer: Trainer, store: Path, run: str, models: Path, folder: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Train `trainer` with the tracker at its doors; write `folder/tape.jsonl`; return how it went.
+
+    `tracker` is a name as on the command line, None for the bare control run, which has a witness but no tracker.
+    """
+    adapter = registry.load(tracker)() if tracker else None
+    writer = tape.Writer(folder / "tape.jsonl", {"trainer": trainer.name, "run": run, "versions": versions()})
+    with _Stage() as stage, contextlib.ExitStack() as doors:
+        if adapter:
+            attached = callback.attach(adapter, store, run)
+        else:
+            attached = callback.Attachment(callbacks=[callback.bystander()])
+        stage.at = "build"
+        doors.enter_context(callback.stand(attached, writer))
+        doors.enter_context(module.stand(adapter.module if adapter else (), attached.modules, writer))
+        callback.reporting_classes(attached.report_to)
+        built = recipes.build(
+            trainer,
+            folder / "out",
+            models,
+            attached.callbacks,
+            {"report_to": attached.report_to or "none", "run_name": run, **settings},
+        )
+        stage.at = "train"
+        built.train()
+        state = built.state
+        writer.write(
+            {
+                "event": "end",
+                "step": state.global_step,
+                "log_history": values.encode(state.log_history),
+                "checkpoints": sorted(p.name for p in (folder / "out").glob("checkpoint-*")),
+                "config": values.encode(_told(built)),
+            }
+        )
+    return stage.result()
+
+
+def _told(trainer: Any) -> dict[str, Any]:
+    """Return the training arguments as transformers tells them to trackers (`TrainingArguments.to_dict`)."""
+    told: dict[str, Any] = trainer.args.to_dict()
+    return told
+
+
+def replay(tracker: str, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path) -> dict[str, Any]:
+    """Play a tape's events to the tracker through transformers' own CallbackHandler; return how it went.
+
+    Arguments, state and control are transformers' real ones; `model` and tokenizer are the tiny ones. The witness and
+    the watch stand as in a live run and write `folder/tape.jsonl`.
+    """
+    adapter = registry.load(tracker)()
+    played = tape.Tape.from_json(recorded)
+    writer = tape.Writer(folder / "tape.jsonl", {**played.header, "run": run, "versions": versions()})
+    with _Stage() as stage:
+        attached = callback.attach(adapter, store, run)
+        stage.at = "build"
+        with callback.stand(attached, writer):
+            handler, state, control, args = callback.handler(attached, run, folder / "out", models)
+        stage.at = "train"
+        callback.play(handler, args, state, control, played)
+        writer.write({"event": "end", "step": state.global_step, "log_history": [], "checkpoints": [], "config": {}})
+    return stage.result()
+
+
+def read(tracker: str, store: Path, run: str) -> dict[str, Any]:
+    """Read a run back: `points` as [step, key, encoded value], and each claimed capability.
+
+    Every part is `{"value": …}` or `{"error": …, "trace": …}`.
+    """
+    adapter = registry.load(tracker)()
+    parts = {
+        "points": lambda: [[p.step, p.key, values.encode(p.value)] for p in points(adapter, store, run)],
+        "config": lambda: values.encode(dict(adapter.config(store, run))),
+        "tables": lambda: [[t.key, values.encode_table(t.columns, t.rows)] for t in adapter.tables(store, run)],
+        "status": lambda: str(adapter.status(store, run)),
+    }
+    claimed = type(adapter).capabilities() | {"points"}
+    result = {}
+    for name, take in parts.items():
+        if name in claimed:
+            with _Stage() as stage:
+                result[name] = {"value": take()}
+            if stage.error:
+                result[name] = {"error": stage.error, "trace": stage.trace}
+    return result
+
+
+def hooks(tracker: str, store: Path, run: str) -> list[str]:
+    """Return a line for each hook of the tracker's callbacks that transformers' CallbackHandler could not call."""
+    adapter = registry.load(tracker)()
+    attached = callback.attach(adapter, store, run)
+    return callback.unfit_hooks(attached)
+
+
+def surface(tracker: str, uses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of `uses` (see `conformance.surface`) that the tracker's real module does not serve, with `problem`."""
+    from conformance.surface import check
+
+    registry.load(tracker)()
+    return check.unserved(uses)

@@ -1,0 +1,105 @@
+"""From a word on the command line to an adapter class. The only place that knows how trackers are named.
+
+Three forms: `package.module:Class`, `path/to/file.py:Class`, or a name registered under the entry point group
+`trl_conformance.trackers` (the adapters of this kit are registered there like everybody's).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import zlib
+from pathlib import Path
+
+from conformance.tracker import Tracker
+
+GROUP = "trl_conformance.trackers"
+
+
+class UnknownTracker(ValueError):
+    """A word after `--tracker` that names no usable adapter; the message says what to do."""
+
+
+def registered() -> dict[str, str]:
+    """Return name -> `module:Class` of every registered adapter."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def load(word: str) -> type[Tracker]:
+    """Return the adapter class that `word` names. Raises UnknownTracker."""
+    target = registered().get(word, word)
+    place, _, name = target.rpartition(":")
+    if not place:
+        near = difflib.get_close_matches(word, registered(), n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(sorted(registered())) or "none"
+        raise UnknownTracker(
+            f"no tracker {word!r}.{guess} Registered: {known}. Or name a class: package.module:Class, file.py:Class"
+        )
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        raise UnknownTracker(f"tracker {word!r}: cannot import {place!r}: {type(error).__name__}: {error}") from error
+    cls = getattr(module, name, None)
+    if cls is None:
+        raise UnknownTracker(f"tracker {word!r}: {place!r} has no class {name!r}")
+    if not (isinstance(cls, type) and issubclass(cls, Tracker)):
+        raise UnknownTracker(f"tracker {word!r}: {name} must be a subclass of conformance.Tracker")
+    for method in ("attach", "read"):
+        if getattr(cls, method) is getattr(Tracker, method):
+            raise UnknownTracker(f"tracker {word!r}: class {name} has no {method}(self, store, run); define it")
+    return cls
+
+
+def _from_file(path: Path) -> object:
+    path = path.resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path.name}")
+    name = f"trl_conformance_file_{path.stem}_{zlib.crc32(str(path).encode())}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def absolute(word: str) -> str:
+    """Return `word` with a file's path made absolute: the sandbox works in other folders."""
+    place, colon, name = word.rpartition(":")
+    return f"{Path(place).resolve()}:{name}" if colon and place.endswith(".py") else word
+
+
+def ambiguous_trackio() -> str:
+    """Return a line if `import trackio` is not what one installed distribution provides, "" otherwise.
+
+    Hugging Face's Trackio and this project's reference tracker share the import name and the distribution name, so that
+    installers keep them apart; a third distribution, or a mere folder called `trackio`, would make results lie.
+    """
+    owners = sorted(set(importlib.metadata.packages_distributions().get("trackio", [])))
+    if len(owners) > 1:
+        return (
+            f"two distributions provide the module trackio: {', '.join(owners)}. Results would not say which one was "
+            f"tested. Uninstall all but one: pip uninstall {' '.join(owners)}, then install the one to test"
+        )
+    spec = importlib.util.find_spec("trackio")
+    if spec is not None and spec.origin is None and not owners:
+        return (
+            "a folder called trackio on sys.path passes for the module trackio (a namespace package): transformers "
+            "would believe that Trackio is installed. Start pytest from elsewhere, or install a trackio"
+        )
+    return ""
+
+
+def trackio_owner() -> str:
+    """Return `reference`, `huggingface` or "": whose `trackio` is installed."""
+    try:
+        version = importlib.metadata.version("trackio")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    return "reference" if "+reference" in version else "huggingface"

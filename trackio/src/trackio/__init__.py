@@ -1,0 +1,150 @@
+"""A tracker that keeps runs in a folder: exact, durable, append-only; `import trackio` as TRL, transformers
+and accelerate use it.
+
+    import trackio
+
+    trackio.init("project", "run", config={"lr": 1e-4})
+    trackio.log({"loss": 0.5}, step=1)
+    trackio.finish()
+
+    for step, key, value in trackio.Api().run("project", "run").points(): ...
+
+Environment, read at use: `TRACKIO_DIR` (where runs are kept), `TRACKIO_PROJECT` (the project when none is
+given), `TRACKIO_STRICT=1` (raise instead of counting), `TRACKIO_FSYNC=always` (sync every record).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import context_vars
+from . import session as _session
+from .api import Api
+from .arrays import Array
+from .config import CONFIG as config
+from .config import Config
+from .journal import JournalDamaged
+from .rich import Histogram, Image, Table, Trace
+from .run import Run
+from .run import warn_once as _warn_once
+from .values import Marker
+
+__all__ = [
+    "Api",
+    "Array",
+    "Config",
+    "Histogram",
+    "Image",
+    "JournalDamaged",
+    "Marker",
+    "Run",
+    "Table",
+    "Trace",
+    "config",
+    "context_vars",
+    "finish",
+    "freeze",
+    "get_experiment_url",
+    "init",
+    "is_available",
+    "log",
+    "log_config",
+    "sync",
+]
+
+
+def init(
+    project: Any = None,
+    name: Any = None,
+    *,
+    project_name: Any = None,
+    experiment_name: Any = None,
+    space_id: str | None = None,
+    resume: str | bool | None = None,
+    private: bool | None = None,
+    bucket_id: str | None = None,
+    config: Any = None,
+    **ignored: Any,
+) -> Run:
+    """Begin or continue a run, make it current, and return it. A run that was current is finished.
+
+    `project` (or `project_name`) defaults to `$TRACKIO_PROJECT`, else `huggingface`; `name` (or
+    `experiment_name`) may be any text and defaults to a new one. `resume="allow"` continues the latest run
+    of that name or begins it; without a name it continues the run that this process finished last, if that
+    was in the same project (transformers 5.15 and later ask so for `evaluate()` after `train()`). `"never"`
+    always begins a run, `"must"` raises ValueError where there is none. The default is `"allow"` with a
+    name and `"never"` without. `space_id`, `bucket_id` and `private` are accepted (transformers 5.23.0,
+    integrations/integration_utils.py, `TrackioCallback.setup`); runs are kept in the local folder. Unknown
+    keywords warn once.
+
+    Raises ValueError for a `resume` that is none of these; OSError only with `TRACKIO_STRICT=1`.
+    """
+    for keyword in ignored:
+        _warn_once(f"init() does not know the keyword {keyword!r}")
+    if space_id is not None or bucket_id is not None:
+        _local_only("init")
+    project = project_name if project is None else project
+    run = _session.start(project, experiment_name if name is None else name, resume)
+    if config is not None:
+        run.config.update(config)
+    return run
+
+
+def log(metrics: Any, step: Any = None, **ignored: Any) -> None:
+    """Keep `metrics` at `step` in the current run; see `Run.log`. After `finish` the finished run goes on.
+
+    Before any `init` the values are kept too, and belong to the run that the first `init` begins.
+    """
+    _session.current().log(metrics, step, **ignored)
+
+
+def finish() -> None:
+    """Finish the current run; without one, do nothing. See `Run.finish`."""
+    if (run := _session.active()) is not None:
+        run.finish()
+
+
+def log_config(values: Any = None, **more: Any) -> None:
+    """Set keys of the configuration: `config.update`."""
+    config.update(values, **more)
+
+
+def get_experiment_url() -> str | None:
+    """Return the `file:` address of the folder of the current or last run, None if there is none."""
+    import pathlib
+
+    run = _session.active() or _session.last()
+    return None if run is None or run.folder is None else pathlib.Path(run.folder).as_uri()
+
+
+def is_available() -> bool:
+    """Tell that runs can be tracked: always true, a folder is all it takes."""
+    return True
+
+
+def sync(*args: Any, **kwargs: Any) -> None:
+    """Accept what transformers passes (5.23.0, integrations/integration_utils.py, `on_push_begin`); warn
+    once; return None.
+    """
+    _local_only("sync")
+
+
+def freeze(*args: Any, **kwargs: Any) -> None:
+    """Accept what transformers passes (5.23.0, integrations/integration_utils.py, `_freeze_space`); warn
+    once; return None.
+    """
+    _local_only("freeze")
+
+
+def _local_only(function: str) -> None:
+    _warn_once(f"{function}(): runs are kept in the local folder only; nothing goes to the Hugging Face Hub")
+
+
+def __getattr__(name: str) -> Any:
+    # transformers compares it with 0.21.1 (5.23.0, `_freeze_space`). Looked up late: importlib.metadata is
+    # slow to import.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("trackio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

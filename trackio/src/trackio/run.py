@@ -1,0 +1,278 @@
+"""A run: its identity, the step rule, `log` and `finish`.
+
+`log` encodes and writes, nothing else; whatever goes wrong in it is counted in `health()` and does not
+reach the training, unless `TRACKIO_STRICT=1`. A finished run is not dead: `log` on it goes on writing,
+because transformers 4.54 - 5.14 log evaluations after `finish`, and 5.15 and later `init(name=None,
+resume="allow")` again (`TrackioCallback.on_train_end`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from . import config as configuration
+from . import hooks
+from .flush import FLUSHER
+from .journal import Journal, latest
+from .paths import RUN_FILE, claim, make_folder, store_file
+from .values import Decoder, decode_mapping, encode_mapping
+
+_warned: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """Warn, once per text and process; never raise, even where warnings are errors."""
+    if text not in _warned:
+        _warned.add(text)
+        try:
+            warnings.warn(f"trackio: {text}", UserWarning, stacklevel=4)
+        except UserWarning as warning:
+            print(warning, file=sys.stderr)
+
+
+def _strict() -> bool:
+    return os.environ.get("TRACKIO_STRICT", "") not in ("", "0")
+
+
+class Run:
+    """One run. Made by `init`; `str(run)` is its id. Every method may be called from any thread."""
+
+    #: The Hugging Face Space that shows this run; TRL reads it (1.16.0, trainer/utils.py,
+    #: `get_trackio_space_url`).
+    _space_id: str | None = None
+
+    def __init__(self, top: str, project: str, name: str, resume: str) -> None:
+        self.project = project
+        self.name = name
+        self._top, self._resume = top, resume
+        self._lock = threading.RLock()
+        self._folder: str | None = None
+        self._journal: Journal | None = None
+        self._parent: int | None = None
+        self._successor: Run | None = None
+        self._step: Any = None
+        self._written = self._dropped = 0
+        self._last_error: str | None = None
+        self._outcome = "finished"
+        self._finished = False
+        self._late = False
+        #: The configuration: `trackio.config` while this is the latest run, then an object of its own.
+        self.config: configuration.Config = configuration.CONFIG
+        self._settings: dict[Any, Any] = {}
+
+    # -- identity
+    # ----------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The run's id: the name of its folder. Empty if no folder could be made so far."""
+        return os.path.basename(self._folder or "")
+
+    @property
+    def folder(self) -> str | None:
+        """Where the run is kept; None if no folder could be made so far."""
+        return self._folder
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<trackio.Run {self.name!r} of project {self.project!r}>"
+
+    def _begin(self) -> bool:
+        """Find or make the folder, take up what a continued run has, and tell whether it was there.
+
+        Raises OSError; ValueError for `must`.
+        """
+        self._folder, there = claim(self._top, self.project, self.name, self._resume)
+        if there:
+            decode = Decoder()
+            changes, self._step = latest(self._folder)
+            for body in changes:
+                self._settings.update(decode_mapping(body, decode))
+        return there
+
+    def _open(self) -> Journal:
+        """Return the journal, opened, in a folder that is there. Raises OSError."""
+        with self._lock:
+            if self._folder is None:
+                self._begin()
+                assert self._folder is not None
+            journal = self._journal
+            if journal is not None and self._finished and not os.path.exists(journal.path):
+                self._journal = None  # somebody deleted the folder of a finished run
+            if self._journal is None:
+                self._journal = Journal(self._folder, FLUSHER.touch, self._parent)
+                hooks.OPEN.add(self)
+            elif self._finished:
+                # Nobody may finish it a second time, so what comes late is brought to the disk at once, and
+                # no thread is started for it.
+                self._late = True
+                self._journal.append(b"status", b"null", b'"running"', sync=True)
+                hooks.OPEN.add(self)
+            self._finished = False
+            return self._journal
+
+    # -- logging
+    # -----------------------------------------------------------------------------------------------------
+
+    def log(self, metrics: Any, step: Any = None, **ignored: Any) -> None:
+        """Keep `metrics`, a dict of anything, at `step`.
+
+        The step is `step`; else `train/global_step` or `global_step` of `metrics`; else the last one known
+        to this run; else None. It never counts by itself. Equal and falling steps are kept as they come.
+        Nothing of `metrics` is changed, or referred to after the return. Raises nothing, unless
+        `TRACKIO_STRICT=1`: then OSError, TypeError.
+        """
+        try:
+            if ignored:
+                for name in ignored:
+                    warn_once(f"log() does not know the keyword {name!r}")
+            # A copy: another thread may change the dict while it is being encoded.
+            values = dict(metrics)
+            if step is None:
+                step = values.get("train/global_step")
+                if step is None:
+                    step = values.get("global_step")
+            if type(step) is not int or not -(2**63) <= step < 2**63:
+                step = self._step if step is None else self._known(step)
+            self._step = step
+            journal = self._journal
+            if journal is None or self._finished:
+                journal = self._open()
+            body = encode_mapping(values, self._store)
+            journal.append(b"log", b"null" if step is None else b"%d" % step, body, self._late)
+            self._written += 1
+        except Exception as error:
+            self._fail(error)
+
+    def _known(self, step: Any) -> int | None:
+        """Return `step` as an int; the last known one if it is none: transformers and TRL pass ints, others
+        tensors.
+        """
+        try:
+            number = int(step)
+            if number == step and -(2**63) <= number < 2**63:
+                return number
+        except Exception:  # whatever an object does when it is asked for a number
+            pass
+        warn_once(
+            f"a step of type {type(step).__name__} is no 64-bit whole number; the last known step is used"
+        )
+        return self._step  # type: ignore[no-any-return]
+
+    def _store(self, data: bytes) -> str:
+        assert self._folder is not None
+        return store_file(self._folder, data)
+
+    def _write_config(self, changes: dict[Any, Any] | Exception) -> None:
+        try:
+            if isinstance(changes, Exception):
+                raise changes
+            journal = self._open()
+            journal.append(b"cfg", b"null", encode_mapping(changes, self._store), self._late)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception, dropped: int = 1) -> None:
+        self._dropped += dropped
+        self._last_error = f"{type(error).__name__}: {error}"
+        if _strict():
+            raise error
+
+    def health(self) -> dict[str, Any]:
+        """Return `written` and `dropped` (calls that were kept and that were not), `unsynced` (records a
+        power failure could take) and `last_error` (text or None), of this process.
+        """
+        unsynced = self._journal.unsynced if self._journal else 0
+        error = self._last_error or FLUSHER.last_error
+        return {"written": self._written, "dropped": self._dropped, "unsynced": unsynced, "last_error": error}
+
+    # -- the end
+    # -----------------------------------------------------------------------------------------------------
+
+    def finish(self, status: str | None = None) -> None:
+        """Write the status, `finished` unless the process is failing, and bring everything to the disk.
+
+        Again is harmless, and `log` may follow. Raises nothing, unless `TRACKIO_STRICT=1`: then OSError.
+        """
+        from . import session
+
+        with self._lock:
+            journal, was = self._journal, self._finished
+            self._finished = True
+            hooks.OPEN.discard(self)
+            try:
+                if journal is not None and not was:
+                    journal.append(b"status", b"null", orjson.dumps(status or "finished"))
+                    journal.close()
+            except Exception as error:
+                self._fail(error)
+            finally:
+                if not hooks.OPEN:
+                    FLUSHER.stop()
+                session.forget(self)
+                if self._dropped and not was:
+                    self._report()
+
+    def _report(self) -> None:
+        text = f"trackio: {self._dropped} of {self._dropped + self._written} calls were not kept"
+        print(f"{text} (run {self.name!r:.100}; last error: {self._last_error})", file=sys.stderr)
+
+    def _mark(self, status: str) -> None:
+        """Write `status` at once, from a hook; the process may be at its end, or may go on."""
+        self._outcome = status
+        if self._journal is not None and not self._journal.closed:
+            self._journal.append(b"status", b"null", orjson.dumps(status), sync=True)
+
+    def _forked(self) -> None:
+        """In a forked child: let go of the parent's journal; the first `log` opens one of the child's own."""
+        self._lock = threading.RLock()
+        if self._journal is not None:
+            self._journal.abandon()
+            self._journal = None
+        self._parent = os.getppid()
+        self._written = self._dropped = 0
+        self._last_error = None
+        self._finished = False
+
+    def _adopt(self, other: Run) -> None:
+        """Take over the journal of a run that `log` made before any `init`; if that fails, it stays a run
+        of its own.
+        """
+        with other._lock, self._lock:
+            journal, folder = other._journal, other._folder
+            if journal is None or folder is None or self._folder is None:
+                return
+            if other._finished or other._top != self._top:
+                return
+            try:
+                files = os.path.join(folder, "files")
+                if os.path.isdir(files):
+                    make_folder(os.path.join(self._folder, "files"))
+                    for name in os.listdir(files):
+                        os.rename(os.path.join(files, name), os.path.join(self._folder, "files", name))
+                    os.rmdir(files)
+                journal.move(self._folder)
+            except OSError:
+                return
+            hooks.OPEN.discard(other)
+            hooks.OPEN.add(self)
+            other._journal, self._journal = None, journal
+            # Contexts that were copied meanwhile still hold the other.
+            other._successor = self
+            self._settings.update(other._settings)
+            self._step, self._last_error = other._step, other._last_error
+            self._written += other._written
+            self._dropped += other._dropped
+            with suppress(OSError):  # the project's folder may well hold other runs
+                os.unlink(os.path.join(folder, RUN_FILE))
+                os.rmdir(folder)
+                os.rmdir(os.path.dirname(folder))

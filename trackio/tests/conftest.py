@@ -1,0 +1,80 @@
+"""Each test has a root folder of its own and a module that has seen no run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import hypothesis.configuration
+import pytest
+
+from trackio import context_vars, hooks, run, session
+
+# The real callers need their releases; where those are not installed, the file is not part of the suite.
+collect_ignore = [] if importlib.util.find_spec("transformers") else ["test_integrations.py"]
+
+
+def pytest_report_header() -> str:
+    """Say which releases `test_integrations.py` runs against."""
+    names = ("transformers", "trl", "accelerate")
+    found = [f"{name} {importlib.metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
+    return f"integrations: {', '.join(found) or 'none installed, test_integrations.py is not collected'}"
+
+
+# Tests write nothing into the working directory: no database, and the tables Hypothesis makes go elsewhere.
+hypothesis.configuration.set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "trackio-hypothesis"))
+# No deadline: shared machines pause.
+hypothesis.settings.register_profile("here", database=None, deadline=None, max_examples=60)
+hypothesis.settings.load_profile("here")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The root folder, empty and not yet there."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("TRACKIO_DIR", str(folder))
+    for name in ("TRACKIO_STRICT", "TRACKIO_FSYNC", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    forget_everything()
+    yield folder
+    forget_everything()
+
+
+def forget_everything() -> None:
+    """Bring the module into the state of a fresh import."""
+    os.environ.pop("TRACKIO_STRICT", None)
+    for open_run in list(hooks.OPEN):
+        open_run.finish()
+    session._current = session._last = session._provisional = session._shown = None
+    session._runs.clear()
+    # `trackio.config` is the object; its module is reached through sys.modules.
+    sys.modules["trackio.config"].bind({}, None)  # type: ignore[attr-defined]
+    run._warned.clear()
+    context_vars.current_run.set(None)
+    context_vars.current_project.set(None)
+    context_vars.current_space_id.set(None)
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a Python process on some code, in an empty working directory."""
+    (tmp_path / "work").mkdir()
+
+    def begin(code: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path / "work",
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
