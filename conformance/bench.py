@@ -120,19 +120,26 @@ class Bench:
         )
         return self._finish(name, folder, outcome, read=word is not None)
 
-    def play(self, name: str, tape: Tape) -> Run:
-        """Replay any tape as a new run called `name` and read it back."""
+    def control(self, tape: Tape) -> None:
+        """Replay a tape without any tracker; raises Untestable if even that fails: the fault is the kit's."""
+        run = self.play(self._name("control"), tape, word=None)
+        if not run.ended:
+            raise Untestable(f"the replay fails without any tracker, so the kit is to blame: {run.error}\n{run.trace}")
+
+    def play(self, name: str, tape: Tape, word: str | None = "") -> Run:
+        """Replay any tape as a new run called `name` and read it back; `word` None is for the control."""
         folder = self._new_folder(name)
+        word = self.word if word == "" else word
         outcome = self.sandbox.run(
             "conformance.jobs:replay",
-            tracker=self.word,
+            tracker=word,
             recorded=tape.to_json(),
             store=self.store,
             run=name,
             models=self.models,
             folder=folder,
         )
-        return self._finish(name, folder, outcome, read=True)
+        return self._finish(name, folder, outcome, read=word is not None)
 
     def fresh(self, subject: str, tape: Tape) -> Run:
         """Replay a tape under a name of its own (one per generated example)."""
@@ -224,3 +231,28 @@ def litter(run: Run) -> Iterator[str]:
     for path in sorted(run.folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(run.folder))
+
+
+def record(trainer: Trainer, sandboxes: Sandboxes, folder: Path) -> Tape:
+    """Train without a tracker and return the tape, as it is kept in `fixtures/tapes`. Raises RuntimeError if it fails."""
+    place = folder / "recorded" / trainer.id
+    place.mkdir(parents=True)
+    outcome = sandboxes.get({}, folder).run(
+        "conformance.jobs:live",
+        tracker=None,
+        trainer=trainer,
+        store=place,
+        run=trainer.id,
+        models=sandboxes.models,
+        folder=place,
+        settings={},
+    )
+    if outcome.state != "ok" or outcome.value["stage"] != "done":
+        raise RuntimeError(f"{trainer.name} does not train: {outcome.error or outcome.value}")
+    told = Tape.load(place / "tape.jsonl").to_json()
+    kept = [e for e in told["events"] if e["event"] in KEPT]
+    return Tape({"trainer": trainer.name, "versions": told["header"]["versions"]}, kept)
+
+
+#: Events that a golden tape keeps: the trainer's, without those of every substep and without the configuration.
+KEPT = {"on_init_end", "on_train_begin", "on_step_end", "on_log", "on_evaluate", "on_save", "on_train_end"}

@@ -193,6 +193,8 @@ def attached(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     found: Evidence = _evidence(Evidence, request, bench, "attach")
     ordinary = [{"loss": 0.5, "grad_norm": 1.25}, {"loss": 0.25, "grad_norm": 1.0}]
     found.run = bench.replay("attach", tape.from_payloads(ordinary))
+    if not found.run.ended:
+        bench.control(tape.from_payloads(ordinary))
     return found
 
 

@@ -13,50 +13,49 @@ from conformance.verdict import Gap
 
 #: Where the plugin keeps the tape that `--replay` names.
 REPLAY: pytest.StashKey[Tape] = pytest.StashKey()
+CLAUSE: pytest.StashKey[str] = pytest.StashKey()
 
 ALONE = '''"""{id}: {title}
 
 {must}
 Source of the requirement: {source}
 
-Plays the log events of this gap through transformers' own CallbackHandler to the tracker {word!r}, then reads back.
-Run it where trl-conformance, transformers and the tracker are installed: python {name}
+Plays the log events of this gap through transformers' own CallbackHandler to the tracker {word!r}, each in a process of
+its own, then reads back. Needs trl-conformance, transformers and the tracker: python {name}
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-EVENTS = json.loads({events!r})
+from conformance import registry
+
+TAPE = json.loads({events!r})
 STORE = Path(tempfile.mkdtemp())
 PLAY = """
 import json, sys
 from pathlib import Path
 from conformance import jobs
-stage = jobs.replay({word!r}, json.load(sys.stdin), Path(sys.argv[1]), "alone", Path(sys.argv[1], "m"), Path(sys.argv[1]))
-print(stage["error"] or "played")
+store = Path(sys.argv[1])
+print(jobs.replay({word!r}, json.load(sys.stdin), store, "alone", store / "models", store)["error"] or "played")
 """
 READ = """
 import sys
 from pathlib import Path
 from conformance import jobs
 for part, found in jobs.read({word!r}, Path(sys.argv[1]), "alone").items():
-    print(part, found.get("error", ""))
+    print("stored", part, found.get("error") or "")
     for item in found.get("value") or []:
         print("   ", item)
 """
-for event in EVENTS["events"]:
+for event in TAPE["events"]:
     if event["event"] == "on_log":
         print("trained", event["step"], event["logs"])
-environment = {{"env": None}}
-import os
-
-from conformance import registry
-
 env = {{**os.environ, **registry.load({word!r})().env(STORE)}}
-for program, text in ((PLAY, json.dumps(EVENTS)), (READ, "")):
+for program, text in ((PLAY, json.dumps(TAPE)), (READ, "")):
     subprocess.run([sys.executable, "-c", program, str(STORE)], input=text, text=True, env=env, check=False)
 '''
 

@@ -96,16 +96,13 @@ def live(
 
     `tracker` is a name as on the command line, None for the bare control run, which has a witness but no tracker.
     """
-    adapter = registry.load(tracker)() if tracker else None
+    names = registry.load(tracker).module if tracker else ()
     writer = tape.Writer(folder / "tape.jsonl", {"trainer": trainer.name, "run": run, "versions": versions()})
     with _Stage() as stage, contextlib.ExitStack() as doors:
-        if adapter:
-            attached = callback.attach(adapter, store, run)
-        else:
-            attached = callback.Attachment(callbacks=[callback.bystander()])
+        attached = _attached(tracker, store, run)
         stage.at = "build"
         doors.enter_context(callback.stand(attached, writer))
-        doors.enter_context(module.stand(adapter.module if adapter else (), attached.modules, writer))
+        doors.enter_context(module.stand(names, attached.modules, writer))
         callback.reporting_classes(attached.report_to)
         built = recipes.build(
             trainer,
@@ -129,23 +126,28 @@ def live(
     return stage.result()
 
 
+def _attached(tracker: str | None, store: Path, run: str) -> callback.Attachment:
+    if tracker is None:
+        return callback.Attachment(callbacks=[callback.bystander()])
+    return callback.attach(registry.load(tracker)(), store, run)
+
+
 def _told(trainer: Any) -> dict[str, Any]:
     """Return the training arguments as transformers tells them to trackers (`TrainingArguments.to_dict`)."""
     told: dict[str, Any] = trainer.args.to_dict()
     return told
 
 
-def replay(tracker: str, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path) -> dict[str, Any]:
+def replay(tracker: str | None, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path) -> dict[str, Any]:
     """Play a tape's events to the tracker through transformers' own CallbackHandler; return how it went.
 
     Arguments, state and control are transformers' real ones; `model` and tokenizer are the tiny ones. The witness and
-    the watch stand as in a live run and write `folder/tape.jsonl`.
+    the watch stand as in a live run and write `folder/tape.jsonl`. Without a tracker it is the control.
     """
-    adapter = registry.load(tracker)()
     played = tape.Tape.from_json(recorded)
     writer = tape.Writer(folder / "tape.jsonl", {**played.header, "run": run, "versions": versions()})
     with _Stage() as stage:
-        attached = callback.attach(adapter, store, run)
+        attached = _attached(tracker, store, run)
         stage.at = "build"
         with callback.stand(attached, writer):
             handler, state, control, args = callback.handler(attached, run, folder / "out", models)

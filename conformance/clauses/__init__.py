@@ -80,3 +80,9 @@ def _clause(level: int, row: dict[str, Any], where: str) -> Clause:
         return Clause(level=level, kinds=frozenset(row.pop("kinds", ())), **lists, **row)
     except TypeError as error:
         raise ValueError(f"{where}: {row.get('id', 'a clause without id')}: {error}") from error
+
+
+def frozen() -> dict[str, dict[str, int]]:
+    """Return TRL minor -> level -> number of checks that one tracker has with this version of the kit."""
+    path = Path(__file__).with_name("frozen.toml")
+    return dict(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -9,6 +9,7 @@ the watch, stands immediately behind and records what the tracker changed.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,7 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
     handler = trainer_callback.CallbackHandler
     original = handler.__init__
 
+    @functools.wraps(original)
     def with_witness(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         ours = [i for i, callback in enumerate(self.callbacks) if _is_trackers(callback, attachment)]

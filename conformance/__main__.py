@@ -1,0 +1,61 @@
+"""`trl-conformance`, also `python -m conformance`: everything that is not a test run. pytest runs the tests."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from conformance import registry
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="trl-conformance", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("trackers", help="list the registered trackers, and whether each is installed here")
+    record = commands.add_parser("record", help="record the golden tapes of the installed TRL (fixtures/tapes)")
+    record.add_argument("folder", type=Path, help="the folder to write trl-<minor>.json into")
+    chosen = parser.parse_args(arguments)
+    return trackers() if chosen.command == "trackers" else record_tapes(chosen.folder)
+
+
+def trackers() -> int:
+    """Print a line per registered tracker: name, class, version or what is missing."""
+    for name, target in sorted(registry.registered().items()):
+        try:
+            cls = registry.load(name)
+        except registry.UnknownTracker as error:
+            print(f"{name:<14} {target:<50} broken: {error}")
+            continue
+        version = cls.version() or f"not installed: pip install {cls.distribution}"
+        if name in ("reference", "trackio") and cls.version():
+            owner = registry.trackio_owner()
+            if (owner == "reference") != (name == "reference"):
+                version = f"not installed: the trackio here is {cls.version()}"
+        print(f"{name:<14} {target:<50} {version}")
+    return 0
+
+
+def record_tapes(folder: Path) -> int:
+    """Train every stable trainer of the installed TRL without a tracker and write what it logged as golden tapes."""
+    import tempfile
+
+    from conformance.bench import Sandboxes, record
+    from conformance.trainers import discover, minor, release
+
+    with tempfile.TemporaryDirectory() as place:
+        sandboxes = Sandboxes(Path(place))
+        try:
+            tapes = {t.id: record(t, sandboxes, Path(place)).to_json() for t in discover() if t.stable}
+        finally:
+            sandboxes.close()
+    path = folder / f"trl-{minor(release('trl'))}.json"
+    path.write_text(json.dumps(tapes, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"{path}: {len(tapes)} tapes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

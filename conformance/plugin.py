@@ -1,0 +1,221 @@
+"""The pytest plugin: options, which checks there are, how each ended, the header, and the exit status.
+
+pytest loads it wherever the kit is installed (entry point `pytest11`); it stays out of the way of every session that
+does not collect the courts (`conformance/test_*.py`). Results are written by `conformance.results`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import gapfiles, registry, results
+from conformance.clauses import all_clauses
+from conformance.trainers import discover, release
+from conformance.verdict import LETTERS, Verdict
+
+COURTS = "conformance.test_"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the conformance suite."""
+    group = parser.getgroup("trl-conformance")
+    add = group.addoption
+    add("--tracker", action="append", default=[], metavar="NAME", help="package.module:Class, file.py:Class, or a name")
+    add("--trainer", action="append", default=[], metavar="NAME", help="only this trainer (grpo, sft, …); repeatable")
+    add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2); repeatable")
+    add("--clause", action="append", default=[], metavar="ID", help="only this clause (REC-03); repeatable")
+    add("--results", default="results", metavar="DIR", help="where results and gaps are written (default: results)")
+    add("--replay", default=None, metavar="FILE", help="replay the tape of one gap (results/<clause>-<hash>.json) alone")
+    # `--strict` is pytest's own option (strict markers, strict configuration); here it also makes unreachable and
+    # stale red.
+    add("--examples", default=8, type=int, metavar="N", help="generated payloads per clause, beside the fixed ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, check the options, and start the session's record."""
+    config.addinivalue_line("markers", "clause(id): the clause of the law that a court's test tries")
+    config.stash[results.SESSION] = results.Session(bool(config.getoption("strict", False)))
+    laws = all_clauses()
+    for id in config.getoption("clause"):
+        if id not in laws:
+            raise pytest.UsageError(f"--clause {id}: there is no such clause. Known: {', '.join(laws)}")
+    for level in config.getoption("level"):
+        if level not in {law.level for law in laws.values()}:
+            raise pytest.UsageError(f"--level {level}: there are levels 0, 1 and 2")
+    for word in config.getoption("tracker"):
+        try:
+            registry.load(word)
+        except registry.UnknownTracker as error:
+            raise pytest.UsageError(str(error)) from error
+    if config.getoption("replay"):
+        try:
+            clause, tape = gapfiles.read(Path(config.getoption("replay")))
+        except ValueError as error:
+            raise pytest.UsageError(f"--replay: {error}") from error
+        config.stash[gapfiles.REPLAY] = tape
+        config.stash[gapfiles.CLAUSE] = clause
+
+
+def trackers(config: pytest.Config) -> list[str]:
+    """Return the trackers to test; without `--tracker`, the reference. Raises UsageError if there is none to test."""
+    named: list[str] = config.getoption("tracker")
+    if named:
+        return named
+    if registry.trackio_owner() != "reference":
+        raise pytest.UsageError(
+            "which tracker? --tracker package.module:Class, file.py:Class or a name. "
+            "The reference tracker, the default, is not installed here: pip install ./trackio"
+        )
+    return ["reference"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise the courts: tracker × clause × subject."""
+    marker = metafunc.definition.get_closest_marker("clause")
+    if marker is None or not metafunc.module.__name__.startswith(COURTS):
+        return
+    config = metafunc.config
+    if not release("trl"):
+        raise pytest.UsageError("TRL is not installed: pip install 'trl-conformance[trl]', or the TRL release to test")
+    metafunc.parametrize("bench", trackers(config), indirect=True, scope="session")
+    if "trained" in metafunc.fixturenames:
+        chosen = [t for t in discover() if t.stable]
+        metafunc.parametrize("trained", chosen, indirect=True, ids=[f"{marker.args[0]}-{t.id}" for t in chosen])
+    elif "replayed" in metafunc.fixturenames:
+        from conformance.bench import tapes
+
+        metafunc.parametrize("replayed", list(tapes()), indirect=True, ids=[f"{marker.args[0]}-{t}" for t in tapes()])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what the options ask for, and count what there was: a check that vanishes must be seen."""
+    courts = [item for item in items if _clause(item)]
+    if not courts:
+        return
+    again = [item for item in courts if item.name.startswith("test_the_gap_again")]
+    if config.stash.get(gapfiles.REPLAY, None):
+        for item in again:
+            item.own_markers[:] = [pytest.mark.clause(config.stash[gapfiles.CLAUSE]).mark]
+        keep = again
+    else:
+        courts = [item for item in courts if item not in again]
+        session = config.stash[results.SESSION]
+        session.collected = results.count((all_clauses()[_clause(item)].level for item in courts), len(trackers(config)))
+        keep = [item for item in courts if _wanted(config, item)]
+    dropped = [item for item in items if _clause(item) and item not in keep]
+    if dropped:
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=[item for item in dropped if item not in again])
+
+
+def _clause(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("clause")
+    module = getattr(getattr(item, "module", None), "__name__", "")
+    return str(marker.args[0]) if marker and module.startswith(COURTS) else ""
+
+
+def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
+    law = all_clauses()[_clause(item)]
+    chosen = config.getoption("trainer")
+    levels, ids = config.getoption("level"), config.getoption("clause")
+    if chosen:
+        parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
+        subject = parameters.get("trained", parameters.get("replayed"))
+        name = getattr(subject, "id", subject)
+        if name is not None and name not in {c.lower().removesuffix("trainer") for c in chosen}:
+            return False
+    return (not levels or law.level in levels) and (not ids or law.id in ids)
+
+
+# ---- outcomes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Turn a court's verdict into an outcome of this suite; whatever else it raised is `untestable`."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    clause = _clause(item)
+    if not clause or (call.when != "call" and call.excinfo is None):
+        return
+    if call.when == "teardown":
+        return
+    error = call.excinfo.value if call.excinfo else None
+    entry = results.entry(item, clause, error, call.duration)
+    report.conformance = entry
+    red = entry["outcome"] in ("gap", "untestable")
+    report.outcome = "failed" if red else "passed"
+    report.when = "call"
+    if isinstance(error, Verdict):
+        report.longrepr = "\n".join(results.lines(entry)) if red else None
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Show a check's own outcome: its letter, its word."""
+    entry = getattr(report, "conformance", None)
+    if entry is None:
+        return None
+    outcome = entry["outcome"]
+    category = {"holds": "passed", "gap": "failed", "untestable": "failed"}.get(outcome, outcome)
+    return category, LETTERS[outcome], outcome.upper()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect the check's entry (in the process that reports: xdist's controller, or the only one)."""
+    entry = getattr(report, "conformance", None)
+    if entry is not None and _config is not None:
+        _config.stash[results.SESSION].entries.append(entry)
+
+
+_config: pytest.Config | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the session's config: reports carry none."""
+    global _config
+    _config = session.config
+
+
+class _Workers:
+    """What xdist's workers tell the controller at their end: how many checks they collected."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        told = getattr(node, "workeroutput", {}).get("conformance")
+        if told and _config is not None:
+            _config.stash[results.SESSION].collected = told
+
+
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
+    """Listen to xdist, where it is."""
+    if manager.hasplugin("xdist") and not manager.hasplugin("trl_conformance_workers"):
+        manager.register(_Workers(), "trl_conformance_workers")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the results, and let the exit status be red if a check did not run or must not be green."""
+    record = session.config.stash[results.SESSION]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["conformance"] = record.collected
+        return
+    if not record.entries:
+        return
+    record.finish(Path(session.config.getoption("results")), replay=bool(session.config.getoption("replay")))
+    if record.problems and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print one header per tracker, what is wrong with the run itself, and where the results are."""
+    record = config.stash[results.SESSION]
+    if record.headers:
+        terminalreporter.section("trl-conformance")
+        for line in [*record.headers, *record.problems]:
+            terminalreporter.write_line(line, red=line in record.problems)
