@@ -148,10 +148,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     entry = results.entry(item, clause, error, call.duration)
     report.conformance = entry
     red = entry["outcome"] in ("gap", "untestable")
-    report.outcome = "failed" if red else "passed"
-    report.when = "call"
+    # A verdict that a fixture raised must not let pytest go on to call the test: "passed" would.
+    report.outcome = "failed" if red else ("passed" if call.when == "call" else "skipped")
     if isinstance(error, Verdict):
-        report.longrepr = "\n".join(results.lines(entry)) if red else None
+        place = (str(item.path), 0, entry["reason"])
+        report.longrepr = "\n".join(results.lines(entry)) if red else (place if call.when == "setup" else None)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

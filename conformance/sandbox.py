@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
@@ -256,6 +257,7 @@ def _child(job: Job) -> None:
         os.chdir(job.folder / "cwd")
         os.environ.update(job.env)
         tempfile.tempdir = None
+        _disown()
         output = os.open(job.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -277,6 +279,12 @@ def _child(job: Job) -> None:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _disown() -> None:
+    """Leave to the parent what the parent made: a temporary folder of its would vanish with the first child."""
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # no public list of them
+        finalizer.atexit = False
 
 
 def _watch(limit: float) -> None:

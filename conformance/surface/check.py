@@ -38,6 +38,10 @@ def _problem(use: dict[str, Any]) -> str:
         signature = inspect.signature(getattr(module, name))
     except (TypeError, ValueError):
         return ""
+    parameters = list(signature.parameters.values())
+    if parameters and parameters[0].name == "self" and not isinstance(getattr(module, name), type):
+        # wandb.log before wandb.init is a stand-in that shows the signature of Run.log.
+        signature = signature.replace(parameters=parameters[1:])
     try:
         signature.bind(*[None] * use["positional"], **dict.fromkeys(use["keywords"]))
     except TypeError as error:

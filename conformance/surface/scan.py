@@ -101,8 +101,10 @@ class _Visitor(ast.NodeVisitor):
         inner: ast.expr = node
         while isinstance(inner, ast.Attribute):
             chain.insert(0, inner.attr)
-            for module in self._roots(inner.value):
+            roots = self._roots(inner.value)
+            for module in roots:
                 self._add(module, tuple(chain), self._calls.get(id(node)), node.lineno)
+            if roots:
                 return
             inner = inner.value
         self.generic_visit(node)

@@ -1,0 +1,44 @@
+"""MLflow with a sqlite store, as TRL users get it: `report_to="mlflow"`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from conformance.tracker import Point, Tracker
+
+
+class MLflow(Tracker):
+    """Metrics from the client's history, params as configuration."""
+
+    distribution = "mlflow"
+    module = ("mlflow",)
+
+    def env(self, store: Path) -> Mapping[str, str]:
+        return {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def attach(self, store: Path, run: str) -> str:
+        return "mlflow"
+
+    def _run(self, store: Path, run: str) -> tuple[Any, Any]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.env(store)["MLFLOW_TRACKING_URI"])
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        found = client.search_runs(experiments, f"attributes.run_name = '{run}'")
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} MLflow runs are called {run!r}")
+        return client, found[0]
+
+    def read(self, store: Path, run: str) -> Iterable[Point]:
+        client, found = self._run(store, run)
+        for key in found.data.metrics:
+            history = client.get_metric_history(found.info.run_id, key)
+            yield from (Point(m.step, key, m.value) for m in history)
+
+    def config(self, store: Path, run: str) -> Mapping[str, Any]:
+        return dict(self._run(store, run)[1].data.params)
+
+    def status(self, store: Path, run: str) -> str:
+        return str(self._run(store, run)[1].info.status).lower()

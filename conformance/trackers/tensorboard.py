@@ -1,0 +1,37 @@
+"""TensorBoard, as TRL users get it: `report_to="tensorboard"`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from conformance.tracker import Point, Tracker, report_to_key
+
+
+class TensorBoard(Tracker):
+    """Scalars and texts of the event files; TensorBoard keeps float32, by its format."""
+
+    distribution = "tensorboard"
+    lacks = {
+        "exact": "scalars are float32, tensorboard/compat/proto/summary.proto: simple_value",
+        "integer": "scalars are float32, tensorboard/compat/proto/summary.proto: simple_value",
+    }
+
+    def attach(self, store: Path, run: str) -> str:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(store / run)
+        return "tensorboard"
+
+    def read(self, store: Path, run: str) -> Iterable[Point]:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(store / run), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+        for tag in events.Tags()["scalars"]:
+            yield from (Point(e.step, tag, e.value) for e in events.Scalars(tag))
+        for tag in events.Tags()["tensors"]:
+            for e in events.Tensors(tag):
+                for text in e.tensor_proto.string_val:
+                    yield Point(e.step, tag.removesuffix("/text_summary"), text.decode())
+
+    def key(self, key: str) -> str:
+        return report_to_key(key)

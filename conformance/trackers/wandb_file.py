@@ -1,0 +1,56 @@
+"""Read wandb's transaction log (`run-<id>.wandb`): a LevelDB log of protobuf records.
+
+The format is that of LevelDB's log (doc/log_format.md there): blocks of 32 KiB with records of a 7-byte header
+(checksum, length, type), after a 7-byte file header. wandb writes it in offline mode and offers no reader since 0.20.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK, HEADER = 32768, 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def payloads(path: Path) -> Iterator[bytes]:
+    """Yield the raw records of a log; a torn tail ends it."""
+    data = path.read_bytes()
+    at, parts = HEADER, b""
+    while at + HEADER <= len(data):
+        left = BLOCK - at % BLOCK
+        if left < HEADER:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + HEADER])
+        at += HEADER
+        if kind not in (FULL, FIRST, MIDDLE, LAST) or at + length > len(data):
+            return
+        parts = data[at : at + length] if kind in (FULL, FIRST) else parts + data[at : at + length]
+        at += length
+        if kind in (FULL, LAST):
+            yield parts
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield the decoded `wandb_internal_pb2.Record` messages of a log."""
+    from wandb.proto import wandb_internal_pb2
+
+    for payload in payloads(path):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(payload)
+        yield record
+
+
+def run_records(store: Path, name: str) -> list[Any]:
+    """Return all records of the run with the display name `name`, in all its files. Raises LookupError."""
+    found: list[Any] = []
+    for path in sorted(store.glob("wandb/*run-*/run-*.wandb"), key=lambda p: p.stat().st_mtime):
+        own = list(records(path))
+        if any(r.WhichOneof("record_type") == "run" and r.run.display_name == name for r in own):
+            found += own
+    if not found:
+        raise LookupError(f"no wandb run with the name {name!r} in {store.name}")
+    return found
