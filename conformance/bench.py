@@ -156,10 +156,11 @@ class Bench:
             stage, error, trace = outcome.value["stage"], outcome.value["error"], outcome.value["trace"]
         else:
             # No answer: the tape says how far it came.
-            stage = "train" if any(e["event"] == "on_train_begin" for e in tape.events) else "build"
+            stage = "train" if any(e["event"].startswith("on_") for e in tape.events) else "build"
             how = {"hung": "the process hung", "died": "the process died", "raised": "the kit failed"}[outcome.state]
             error, trace = f"{how}: {outcome.error}", outcome.trace or outcome.output[-4000:]
         cwd = outcome.folder / "cwd" if outcome.folder else folder
+        name = next((e["run"] for e in tape.of("named")), name)
         kept = self.read(name) if read else {}
         return Run(name, tape, stage, error, trace, cwd, kept, outcome.state == "hung")
 

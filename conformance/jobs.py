@@ -104,6 +104,8 @@ def live(
         doors.enter_context(callback.stand(attached, writer))
         doors.enter_context(module.stand(names, attached.modules, writer))
         callback.reporting_classes(attached.report_to)
+        # The door is open: a trainer that cannot be built now is a training that does not end.
+        stage.at = "train"
         built = recipes.build(
             trainer,
             folder / "out",
@@ -111,7 +113,9 @@ def live(
             attached.callbacks,
             {"report_to": attached.report_to or "none", "run_name": run, **settings},
         )
-        stage.at = "train"
+        # PPO up to 0.28 puts a name of its own into args.run_name: what report_to calls the run is decided there.
+        named = built.args.run_name if attached.report_to else run
+        writer.write({"event": "named", "step": 0, "run": named or run})
         built.train()
         state = built.state
         writer.write(
@@ -144,11 +148,13 @@ def replay(tracker: str | None, recorded: dict[str, Any], store: Path, run: str,
     Arguments, state and control are transformers' real ones; `model` and tokenizer are the tiny ones. The witness and
     the watch stand as in a live run and write `folder/tape.jsonl`. Without a tracker it is the control.
     """
+    names = registry.load(tracker).module if tracker else ()
     played = tape.Tape.from_json(recorded)
     writer = tape.Writer(folder / "tape.jsonl", {**played.header, "run": run, "versions": versions()})
-    with _Stage() as stage:
+    with _Stage() as stage, contextlib.ExitStack() as doors:
         attached = _attached(tracker, store, run)
         stage.at = "build"
+        doors.enter_context(module.stand(names, attached.modules, writer))
         with callback.stand(attached, writer):
             handler, state, control, args = callback.handler(attached, run, folder / "out", models)
         stage.at = "train"
@@ -187,9 +193,10 @@ def hooks(tracker: str, store: Path, run: str) -> list[str]:
     return callback.unfit_hooks(attached)
 
 
-def surface(tracker: str, uses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those of `uses` (see `conformance.surface`) that the tracker's real module does not serve, with `problem`."""
+def surface(tracker: str, store: Path, run: str, uses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of `uses` (see `conformance.surface`) that the tracker's module does not serve, with `problem`."""
     from conformance.surface import check
 
-    registry.load(tracker)()
+    adapter = registry.load(tracker)()
+    module.stand_in(adapter.module, callback.attach(adapter, store, run).modules)
     return check.unserved(uses)

@@ -114,7 +114,7 @@ FIXED: dict[str, list[Payload]] = {
     "key": _fixed(
         {"rewards/größe/mean": 1.0, "rewards/報酬/mean": 2.0, "rewards/🙂/mean": 3.0},
         {"rewards/<lambda>/mean": 1.0, "rewards/f(x, y=2)/mean": 2.0, "rewards/a b/mean": 3.0},
-        {key: float(i) for i, key in enumerate(COLLIDING)},
+        {key: float(i) for i, key in enumerate(COLLIDING, 1)},
         {f"rewards/{'long_' * 36}/mean": 4.0},
     ),
 }

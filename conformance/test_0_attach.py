@@ -28,7 +28,9 @@ def test_hooks_take_what_they_are_called_with(attached: Evidence) -> None:
 @clause("ATT-04")
 def test_the_module_has_what_this_release_calls(attached: Evidence) -> None:
     wanted = uses(attached.bench.adapter.module)
-    unserved = attached.ask("conformance.jobs:surface", uses=[use.to_json() for use in wanted])
+    unserved = attached.ask(
+        "conformance.jobs:surface", store=attached.bench.store, run="surface", uses=[use.to_json() for use in wanted]
+    )
     if unserved:
         attached.fails("\n".join(f"{use['problem']}    {use['where']}" for use in unserved))
 

@@ -9,8 +9,8 @@ from conformance.truth import ABSENT, Difference, compare, history
 from conformance.values import plain
 from conformance.verdict import NotApplicable
 
-#: Metrics that are times: they differ between any two runs.
-TIMES = re.compile(r"runtime|_per_second|step_time|time_s$")
+#: Metrics that are times: they differ between any two runs. PPO's `eps` is episodes per second.
+TIMES = re.compile(r"runtime|_per_second|step_time|time_s$|^eps$")
 
 
 def is_evaluation(difference: Difference) -> bool:

@@ -163,25 +163,34 @@ def differences(
         if found.key in trained:
             kept.setdefault(found.key, []).append(found)
     matches = [_Match.of(points, kept.get(key, [])) for key, points in trained.items()]
-    survived = {point.event for match in matches for point, _ in match.pairs}
+    survived = [point for match in matches for point, _ in match.pairs]
     everything = [point for points in trained.values() for point in points]
-    found_differences = [d for match in matches for d in match.differences(_Missing(everything, survived))]
+    missing = _Missing(everything, survived)
+    found_differences = [d for match in matches for d in match.differences(missing)]
     if delivered is not None:
         found_differences = [delivered.judge(d, rename) for d in found_differences]
     return sorted(found_differences, key=lambda d: (d.event, d.key))
 
 
 class _Missing:
-    """What kind of loss one missing point is depends on the others: is its step shared, is it of the last log."""
+    """What kind of loss one missing point is depends on the others: was its whole log lost, and which other ones."""
 
-    def __init__(self, points: list[Logged], survived: set[int]) -> None:
-        self._survived = survived
-        self._last = max((p.event for p in points), default=0)
-        self._at: dict[int, set[int]] = {}
-        for p in points:
-            self._at.setdefault(p.step, set()).add(p.event)
+    def __init__(self, points: list[Logged], survived: list[Logged]) -> None:
+        self._kept = {(p.step, p.key) for p in survived}
+        events = {p.event for p in survived}
+        steps = {p.step for p in survived}
+        # A log without an ordinary number is not known to be lost: each of its values may be missing for itself.
+        whole = {p.event: p.step for p in points if p.event not in events and _ordinary(p.value)}
+        self._lost = set(whole)
+        self._how = "missing"
+        if events and self._lost == {max(p.event for p in points)}:
+            self._how = "last"
+        elif all(step in steps for step in whole.values()):
+            self._how = "equal-step"
 
     def kind(self, point: Logged) -> str:
+        if point.event in self._lost:
+            return self._how
         value = values.plain(point.value)
         if value is None:
             return "none"
@@ -193,11 +202,12 @@ class _Missing:
             return "scalar"
         if isinstance(value, float) and not math.isfinite(value):
             return "nan" if math.isnan(value) else "infinity"
-        if (self._at[point.step] - {point.event}) & self._survived:
-            return "equal-step"
-        if point.event == self._last and self._survived - {self._last}:
-            return "last"
-        return "missing"
+        return "equal-step" if (point.step, point.key) in self._kept else "missing"
+
+
+def _ordinary(encoded: Any) -> bool:
+    value = values.plain(encoded)
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

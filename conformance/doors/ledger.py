@@ -26,7 +26,9 @@ PROFILING = (("log", "log_metrics"), "profiling_")
 def _trainer_source(name: str) -> tuple[str, str]:
     """Return (path below site-packages, text) of the file that defines a trainer class, ("", "") if none does."""
     folder = root("trl")
-    for path in sorted(folder.rglob("*.py")) if folder else []:
+    # trl/trainer first: trl/experimental may define another class of the same name.
+    places = sorted(folder.rglob("*.py"), key=lambda p: (p.parent.name != "trainer", p)) if folder else []
+    for path in places:
         text = path.read_text(encoding="utf-8")
         if f"class {name}(" in text:
             return f"trl/{path.relative_to(folder)}", text  # type: ignore[arg-type]

@@ -141,17 +141,22 @@ def _caller() -> str:
     return "/".join(parts[packages[-1] + 1 :] if packages else parts[-2:]) + f":{frame.f_lineno}"
 
 
+def stand_in(names: tuple[str, ...], modules: list[ModuleType]) -> None:
+    """Let every import of `names` find the stand-in that a tracker brought along."""
+    for module in modules:
+        for name in names:
+            if module.__spec__ is None:  # transformers and accelerate look for a spec, not for the module
+                module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+            sys.modules[name] = module
+
+
 @contextlib.contextmanager
 def stand(names: tuple[str, ...], modules: list[ModuleType], writer: Writer) -> Iterator[None]:
     """While the context lasts, TRL's modules reach the tracker's module `names` through a recorder.
 
     `modules` are stand-ins that the tracker brought along; they serve every name.
     """
-    for stand_in in modules:
-        for name in names:
-            if stand_in.__spec__ is None:  # transformers and accelerate look for a spec, not for the module
-                stand_in.__spec__ = importlib.machinery.ModuleSpec(name, None)
-            sys.modules[name] = stand_in
+    stand_in(names, modules)
     changed: list[tuple[ModuleType, str, Any]] = []
     for name in names:
         real = modules[0] if modules else sys.modules.get(name)

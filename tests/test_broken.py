@@ -1,0 +1,86 @@
+"""The law can fail: every broken tracker is caught by exactly the clauses that name it, and the honest ones by none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.clauses import all_clauses
+from conformance.registry import load
+
+FOLDER = Path(__file__).parent / "broken"
+HONEST = ("Honest", "HonestModule")
+BROKEN = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "honest")
+#: Seconds for one child: long enough for a tiny training on a busy machine, and a tracker that hangs has to wait it out.
+LIMIT = 15
+
+
+def class_name(name: str) -> str:
+    """Return `DropsNone` for `drops_none`."""
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def word(name: str) -> str:
+    """Return how the command line names a broken tracker, or an honest one."""
+    return f"{FOLDER / 'honest.py'}:{name}" if name in HONEST else f"{FOLDER / name}.py:{class_name(name)}"
+
+
+def test_every_clause_names_a_broken_tracker() -> None:
+    assert [id for id, law in all_clauses().items() if not law.caught] == []
+
+
+def test_every_named_tracker_is_there_and_every_one_there_is_named() -> None:
+    assert {name for law in all_clauses().values() for name in law.caught} == set(BROKEN)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_has_its_class_and_says_its_fault(name: str) -> None:
+    adapter = load(word(name))
+    assert adapter.__name__ == class_name(name)
+    assert adapter.__doc__
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """Return tracker -> the results of all its checks: one session for all of them, with one warm parent."""
+    folder = tmp_path_factory.mktemp("broken")
+    options = [option for name in (*HONEST, *BROKEN) for option in ("--tracker", word(name))]
+    options += ["--trainer", "sft", "--trainer", "grpo", "--examples", "0", "--results", str(folder / "results")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-p", "no:cacheprovider", "-q", *options],
+        cwd=folder,
+        env={**os.environ, "TRL_CONFORMANCE_LIMIT": str(LIMIT)},
+        capture_output=True,
+        text=True,
+    )
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / "results").glob("*.json")]
+    found = {report["tracker"]: report["results"] for report in reports if "results" in report}
+    assert len(found) == len(HONEST) + len(BROKEN), done.stdout[-4000:] + done.stderr[-4000:]
+    return found
+
+
+def red(results: list[dict[str, Any]], outcome: str) -> dict[str, str]:
+    """Return the clauses that ended so, each with a reason."""
+    return {
+        entry["clause"]: f"{entry['subject']}: {entry['reason']}" for entry in results if entry["outcome"] == outcome
+    }
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_tracker_has_no_gap(name: str, outcomes: dict[str, list[dict[str, Any]]]) -> None:
+    results = outcomes[load(word(name)).name]
+    assert red(results, "gap") == {}
+    assert red(results, "untestable") == {}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_is_caught_by_exactly_the_clauses_that_name_it(name: str, outcomes: dict[str, list[dict[str, Any]]]) -> None:
+    gaps = red(outcomes[load(word(name)).name], "gap")
+    named = {id for id, law in all_clauses().items() if name in law.caught}
+    assert set(gaps) == named, f"caught without being named by {sorted(set(gaps) - named)}: {gaps}"
