@@ -17,8 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("trackers", help="list the registered trackers, and whether each is installed here")
     record = commands.add_parser("record", help="record the golden tapes of the installed TRL (fixtures/tapes)")
     record.add_argument("folder", type=Path, help="the folder to write trl-<minor>.json into")
+    table = commands.add_parser("table", help="print what trackers lose, from results files, as Markdown")
+    table.add_argument("results", type=Path, nargs="+", help="results/<trl>-<tracker>.json")
+    table.add_argument("--evidence", action="store_true", help="with every gap and its differences")
     chosen = parser.parse_args(arguments)
-    return trackers() if chosen.command == "trackers" else record_tapes(chosen.folder)
+    if chosen.command == "trackers":
+        return trackers()
+    if chosen.command == "record":
+        return record_tapes(chosen.folder)
+    return print_table(chosen.results, chosen.evidence)
 
 
 def trackers() -> int:
@@ -35,6 +42,24 @@ def trackers() -> int:
             if (owner == "reference") != (name == "reference"):
                 version = f"not installed: the trackio here is {cls.version()}"
         print(f"{name:<14} {target:<50} {version}")
+    return 0
+
+
+def print_table(paths: list[Path], evidence: bool) -> int:
+    """Print the table of results files, and with `evidence` every gap; return 2 for a file that is none."""
+    from conformance.report import markdown
+
+    reports = []
+    for path in paths:
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            reports.append({**report, "outcomes": dict(report["outcomes"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            print(f"{path} is no results file of this kit: {error}", file=sys.stderr)
+            return 2
+    print(markdown.table(reports))
+    if evidence:
+        print(markdown.evidence(reports))
     return 0
 
 

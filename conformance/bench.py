@@ -235,7 +235,7 @@ def litter(run: Run) -> Iterator[str]:
 
 
 def record(trainer: Trainer, sandboxes: Sandboxes, folder: Path) -> Tape:
-    """Train without a tracker and return the tape, as it is kept in `fixtures/tapes`. Raises RuntimeError if it fails."""
+    """Train without a tracker and return the tape, as kept in `fixtures/tapes`. Raises RuntimeError if it fails."""
     place = folder / "recorded" / trainer.id
     place.mkdir(parents=True)
     outcome = sandboxes.get({}, folder).run(

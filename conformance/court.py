@@ -7,6 +7,7 @@ parametrised by the plugin.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -46,7 +47,13 @@ class Evidence:
         scored = [d for d in mine if d not in unreachable]
         if scored or detail:
             gap = make_gap(
-                self.clause, self.subject, self.bench.name, self.bench.versions, scored, detail, replay and replay.to_json()
+                self.clause,
+                self.subject,
+                self.bench.name,
+                self.bench.versions,
+                scored,
+                detail,
+                replay.to_json() if replay else None,
             )
             gap = gapfiles.write(gap, self.bench.word, self._results)
             refusal = self.bench.adapter.lacks.get(self.clause.capability)
@@ -112,7 +119,13 @@ class Evidence:
         assert self.run is not None
         self.must_be_attached()
         if not self.run.ended:
-            self.fails(f"{self.run.error}\n{_last_lines(self.run.trace)}")
+            self.fails(f"{self.run.error}\n{_caller_in_trl(self.run.trace)}{_last_lines(self.run.trace)}")
+
+
+def _caller_in_trl(trace: str) -> str:
+    """Return a line that names the last place in TRL or transformers through which a traceback went, "" if none."""
+    places = re.findall(r'File ".*?((?:trl|transformers)/[^"]+)", line (\d+)', trace)
+    return "called from {}:{}\n".format(*places[-1]) if places else ""
 
 
 def _last_lines(trace: str, count: int = 7) -> str:
@@ -187,9 +200,7 @@ def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxes]:
 
 
 @pytest.fixture(scope="session")
-def bench(
-    request: pytest.FixtureRequest, sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory
-) -> Bench:
+def bench(request: pytest.FixtureRequest, sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The bench of one tracker; the parameter is its name on the command line."""
     return Bench(request.param, tmp_path_factory.mktemp("bench"), sandboxes)
 

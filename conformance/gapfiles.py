@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.clauses import all_clauses
 from conformance.tape import Tape
 from conformance.verdict import Gap
 
@@ -89,8 +90,8 @@ def read(path: Path) -> tuple[str, Tape]:
     """Return the clause and the tape of a gap file. Raises ValueError that says what is wrong with the file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return data["clause"], Tape.from_json(data["tape"])
-    except FileNotFoundError as error:
+        return all_clauses()[data["clause"]].id, Tape.from_json(data["tape"])
+    except OSError as error:
         raise ValueError(f"there is no file {path}") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no gap of this kit (results/<clause>-<hash>.json): {error!r}") from error

@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: train live, replay a tape, read back, check a module. The pytest process calls none of it.
+"""What runs inside the sandbox: train live, replay a tape, read back, check a module. pytest's process calls none.
 
 Every function returns plain data. A tracker's exception is part of the result (`stage`, `error`, `trace`), not raised:
 at which stage it came is what a clause asks.
@@ -44,6 +44,9 @@ def preload() -> dict[str, Any]:
     for name in ("transformers.trainer", "transformers.integrations", "transformers.models.qwen2.modeling_qwen2"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    with contextlib.suppress(Exception):
+        # transformers 5 compiles a thousand patterns when the first model is loaded: half of what a replay costs.
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("qwen2")
     trackio = sys.modules.get("trackio")
     return {
         "versions": versions(),
@@ -142,7 +145,9 @@ def _told(trainer: Any) -> dict[str, Any]:
     return told
 
 
-def replay(tracker: str | None, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path) -> dict[str, Any]:
+def replay(
+    tracker: str | None, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path
+) -> dict[str, Any]:
     """Play a tape's events to the tracker through transformers' own CallbackHandler; return how it went.
 
     Arguments, state and control are transformers' real ones; `model` and tokenizer are the tiny ones. The witness and

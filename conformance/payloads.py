@@ -63,7 +63,7 @@ _SCALARS = st.one_of(
 _PLAIN = st.one_of(st.integers(-9, 9), st.text(max_size=8), st.booleans(), ORDINARY)
 _NESTED = st.one_of(
     st.lists(_PLAIN, max_size=4),
-    st.dictionaries(st.text("abcxyz_", min_size=1, max_size=6), _PLAIN, max_size=3),
+    st.dictionaries(st.text("abcxyz_", min_size=1, max_size=6), _PLAIN, min_size=1, max_size=3),
     st.lists(st.lists(ORDINARY, max_size=2), max_size=2),
 )
 _TEXT = st.one_of(st.sampled_from(["NaN", "nan", "inf", "1.5", "None", "", "ok"]), st.text(_LETTERS, max_size=40))
@@ -100,7 +100,7 @@ def _fixed(*rows: Payload) -> list[Payload]:
 
 FIXED: dict[str, list[Payload]] = {
     "none": _fixed({"rewards/format/mean": None}, {"rewards/format/mean": 0.25}, {"rewards/format/mean": None}),
-    "nan": _fixed({"kl": float("nan")}, {"kl": 0.25}, {"loss": float("nan"), "kl": float("nan")}),
+    "nan": _fixed({"kl": float("nan")}, {"kl": 0.25}, {"loss": float("nan"), "kl": float("nan"), "reward": 1.0}),
     "infinity": _fixed({"kl": float("inf")}, {"kl": float("-inf")}, {"kl": 2.0}),
     "float": _fixed({"kl": 0.1}, {"kl": -0.0}, {"kl": 1e-310}, {"kl": 1e308}, {"kl": 1.0000000000000002}),
     "integer": _fixed({"num_tokens": 2**53 + 1}, {"num_tokens": 2**62 + 3}, {"num_tokens": 2**63 - 1}),

@@ -29,7 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2); repeatable")
     add("--clause", action="append", default=[], metavar="ID", help="only this clause (REC-03); repeatable")
     add("--results", default="results", metavar="DIR", help="where results and gaps are written (default: results)")
-    add("--replay", default=None, metavar="FILE", help="replay the tape of one gap (results/<clause>-<hash>.json) alone")
+    add(
+        "--replay", default=None, metavar="FILE", help="replay the tape of one gap (results/<clause>-<hash>.json) alone"
+    )
     # `--strict` is pytest's own option (strict markers, strict configuration); here it also makes unreachable and
     # stale red.
     add("--examples", default=8, type=int, metavar="N", help="generated payloads per clause, beside the fixed ones")
@@ -104,7 +106,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         courts = [item for item in courts if item not in again]
         session = config.stash[results.SESSION]
-        session.collected = results.count((all_clauses()[_clause(item)].level for item in courts), len(trackers(config)))
+        session.collected = results.count(
+            (all_clauses()[_clause(item)].level for item in courts), len(trackers(config))
+        )
         keep = [item for item in courts if _wanted(config, item)]
     dropped = [item for item in items if _clause(item) and item not in keep]
     if dropped:

@@ -1,9 +1,9 @@
 """What each trainer needs to be trained tiny. The only place that knows TRL's constructor arguments.
 
-A recipe is a row of meanings (policy, reference, teacher, rewards, …), not of argument names: `build` gives each meaning
-to whichever parameter the installed release has for it, so a renaming between releases is one more word in `PARAMETERS`.
-Where a trainer changed its kind (RLOO once took a reward model, now takes functions), it has several rows, and the first
-whose `requires` is in the constructor's signature holds.
+A recipe is a row of meanings (policy, reference, teacher, rewards, …), not of argument names: `build` gives each
+meaning to whichever parameter the installed release has for it, so a renaming between releases is one more word in
+`PARAMETERS`. Where a trainer changed its kind (RLOO once took a reward model, now takes functions), it has several
+rows, and the first whose `requires` is in the constructor's signature holds.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def parameters(trainer: type) -> set[str]:
     for cls in trainer.__mro__:
         if "__init__" not in vars(cls):
             continue
-        own = inspect.signature(cls.__init__).parameters
+        own = inspect.signature(vars(cls)["__init__"]).parameters
         names |= {name for name, p in own.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             break

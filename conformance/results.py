@@ -37,16 +37,20 @@ def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -
         reason = "".join(traceback.format_exception_only(type(error), error)).strip()
     bench = item.funcargs.get("bench")
     parameters = item.callspec.params
-    subject = parameters.get("trained", parameters.get("replayed", "payload" if "payload" in item.fixturenames else "attach"))
+    subject = parameters.get(
+        "trained", parameters.get("replayed", "payload" if "payload" in item.fixturenames else "attach")
+    )
     gap = verdict.gap if verdict else None
+    law, adapter = all_clauses()[clause], registry.load(parameters["bench"])
     return {
         "id": item.nodeid.rpartition("::")[2],
-        "tracker": registry.load(parameters["bench"]).name,
+        "tracker": adapter.name,
         "clause": clause,
-        "level": all_clauses()[clause].level,
+        "level": law.level,
         "subject": getattr(subject, "id", subject),
         "outcome": outcome,
         "reason": reason,
+        "refused": bool(law.capability) and law.capability in adapter.lacks,
         "seconds": round(seconds, 3),
         "gap": gap.to_json() if gap else None,
         "lines": gap.lines() if gap else [],
@@ -59,7 +63,10 @@ def lines(entry: dict[str, Any]) -> list[str]:
     """Return what is printed of a red check, and nothing else."""
     if entry["lines"]:
         return list(entry["lines"])
-    return [f"{entry['clause']}  UNTESTABLE  {entry['subject']}", *(f"  {line}" for line in entry["reason"].splitlines())]
+    return [
+        f"{entry['clause']}  UNTESTABLE  {entry['subject']}",
+        *(f"  {line}" for line in entry["reason"].splitlines()),
+    ]
 
 
 @dataclass
@@ -114,7 +121,7 @@ def _stale(mine: list[dict[str, Any]]) -> list[str]:
     tried: dict[str, set[str]] = {}
     refused = {words[e["clause"]] for e in mine if e["outcome"] == "known"}
     for e in mine:
-        if e["clause"] in words and e.get("refused"):
+        if e["clause"] in words and e["refused"]:
             tried.setdefault(words[e["clause"]], set()).add(e["outcome"])
     return sorted(word for word, outcomes in tried.items() if outcomes == {"holds"} and word not in refused)
 

@@ -22,14 +22,13 @@ import tempfile
 import threading
 import time
 import traceback
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Literal
 
-#: Seconds: for the parent to import TRL and the trackers that TRL imports; for one child, unless its job says otherwise.
+#: Seconds: for the parent to import TRL and the trackers that TRL imports; for a child, unless its job says otherwise.
 #: A slow machine may need more for a child, a test of hanging trackers wants less: TRL_CONFORMANCE_LIMIT, in seconds.
 START_LIMIT = 300.0
 JOB_LIMIT = float(os.environ.get("TRL_CONFORMANCE_LIMIT") or 120)
@@ -59,8 +58,8 @@ class Outcome:
     """How one child ended.
 
     `state` is `ok` (with `value`), `raised` (with `error`), `hung` (over its time limit) or `died` (without an answer;
-    `error` says by which signal or exit code). `output` is the end of what it printed, `seconds` its wall time, `folder`
-    the job's own folder with its working directory `cwd`.
+    `error` says by which signal or exit code). `output` is the end of what it printed, `seconds` its wall time,
+    `folder` the job's own folder with its working directory `cwd`.
     """
 
     state: Literal["ok", "raised", "hung", "died"]
@@ -97,13 +96,14 @@ class Sandbox:
         self._folder = folder
         self._pipe, theirs = Pipe()
         self._number = 0
-        (folder / "cwd").mkdir(parents=True, exist_ok=True)
+        for name in ("cwd", "tmp"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
         self._log = folder / "parent.log"
         started = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from conformance.sandbox import serve; serve({theirs.fileno()}, {preload!r})"],
-                env={**os.environ, **ENVIRONMENT, **env},
+                env={**os.environ, **ENVIRONMENT, "TMPDIR": str(folder / "tmp"), **env},
                 cwd=folder / "cwd",  # empty: with -c the working directory is on the path of what is imported
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -129,7 +129,9 @@ class Sandbox:
             error = f"the warm parent went away (exit code {self._process.wait(5)})"
         return Outcome("died", error=error)
 
-    def run(self, function: str, *, env: Mapping[str, str] | None = None, limit: float = JOB_LIMIT, **arguments: Any) -> Outcome:
+    def run(
+        self, function: str, *, env: Mapping[str, str] | None = None, limit: float = JOB_LIMIT, **arguments: Any
+    ) -> Outcome:
         """Run `module:function(**arguments)` in a fresh child and return how it ended. Raises SandboxError."""
         self._number += 1
         folder = self._folder / f"{self._number:05d}"
@@ -179,12 +181,18 @@ def serve(descriptor: int, preload: str) -> None:
         pipe.send(Outcome("raised", error=_text(error), trace=traceback.format_exc()))
         return
     pipe.send(facts)
+    # What trackers made at import belongs to this parent, but a child that ends takes it away (wandb registers the
+    # removal of its temporary folder with atexit): it is put back for the next one.
+    made = [path for path in Path(tempfile.gettempdir()).rglob("*") if path.is_dir()]
     while True:
         try:
             job = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_isolated(job, pipe))
+        outcome = _isolated(job, pipe)
+        for path in made:
+            path.mkdir(parents=True, exist_ok=True)
+        pipe.send(outcome)
 
 
 def _text(error: BaseException) -> str:
@@ -258,7 +266,6 @@ def _child(job: Job) -> None:
         os.chdir(job.folder / "cwd")
         os.environ.update(job.env)
         tempfile.tempdir = None
-        _disown()
         output = os.open(job.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -280,12 +287,6 @@ def _child(job: Job) -> None:
         sys.stderr.flush()
     finally:
         os._exit(code)
-
-
-def _disown() -> None:
-    """Leave to the parent what the parent made: a temporary folder of its would vanish with the first child."""
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # no public list of them
-        finalizer.atexit = False
 
 
 def _watch(limit: float) -> None:

@@ -93,4 +93,6 @@ def from_payloads(payloads: list[dict[str, Any]], first_step: int = 1) -> Tape:
     """Return a tape that logs one payload (encoded values) per step: what the property-based checks replay."""
     begin: list[dict[str, Any]] = [{"event": "on_train_begin", "step": 0}]
     logs = [{"event": "on_log", "step": first_step + i, "logs": p} for i, p in enumerate(payloads)]
-    return Tape({"trainer": "payloads"}, [*begin, *logs, {"event": "on_train_end", "step": first_step + len(payloads) - 1}])
+    return Tape(
+        {"trainer": "payloads"}, [*begin, *logs, {"event": "on_train_end", "step": first_step + len(payloads) - 1}]
+    )

@@ -1,4 +1,4 @@
-"""Level 2, Train: a live run of every stable trainer with evaluation and saving, beside the same run without tracker."""
+"""Level 2, Train: a live run of every stable trainer with evaluation and saving, beside the same without tracker."""
 
 import re
 
@@ -113,6 +113,8 @@ def test_values_logged_through_the_module_are_stored(trained: Evidence) -> None:
 @clause("TRN-13")
 def test_the_working_directory_stays_clean(trained: Evidence) -> None:
     trained.must_have_ended()
+    assert trained.run
+    assert trained.bare
     trained.judge(
         Difference("litter", None, name, ABSENT, "a file")
         for name in litter(trained.run)

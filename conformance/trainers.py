@@ -1,7 +1,8 @@
 """Discovery: which trainers the installed TRL exports, read from its source without importing it.
 
-Importing TRL costs some fifteen seconds and belongs to the sandbox alone; which checks exist must be known before, when
-pytest collects. Both kinds of export are string or import names in `trl/__init__.py` and `trl/experimental/*/__init__.py`.
+Importing TRL costs some fifteen seconds and belongs to the sandbox alone; which checks exist must be known before,
+when pytest collects. Both kinds of export are string or import names in `trl/__init__.py` and
+`trl/experimental/*/__init__.py`.
 """
 
 from __future__ import annotations

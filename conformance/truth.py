@@ -12,6 +12,7 @@ logs twice at one step, and may log one key twice at one step.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,7 +142,7 @@ def _same_nested(value: Any, stored: Any) -> bool:
             and len(value) == len(stored)
             and all(_same_nested(a, b) for a, b in zip(value, stored, strict=True))
         )
-    return compare(value, stored) is None
+    return compare(value, stored) in (None, "exact")  # precision is the matter of a clause of its own
 
 
 def differences(
@@ -177,19 +178,21 @@ class _Missing:
 
     def __init__(self, points: list[Logged], survived: list[Logged]) -> None:
         self._kept = {(p.step, p.key) for p in survived}
-        events = {p.event for p in survived}
-        steps = {p.step for p in survived}
-        # A log without an ordinary number is not known to be lost: each of its values may be missing for itself.
-        whole = {p.event: p.step for p in points if p.event not in events and _ordinary(p.value)}
-        self._lost = set(whole)
+        # Of a key that is logged twice at one step (epoch) it cannot be told which point survived. And a log without an
+        # ordinary number is not known to be lost: each of its values may be missing for itself.
+        often = Counter((p.step, p.key) for p in points)
+        telling = {p.event: p.step for p in points if often[p.step, p.key] == 1 and _ordinary(p.value)}
+        events = {p.event for p in survived if often[p.step, p.key] == 1}
+        lost = {event: step for event, step in telling.items() if event not in events}
+        self._lost = {(p.step, p.key) for p in points if p.event in lost}
         self._how = "missing"
-        if events and self._lost == {max(p.event for p in points)}:
+        if events and set(lost) == {max(telling)}:
             self._how = "last"
-        elif all(step in steps for step in whole.values()):
+        elif set(lost.values()) <= {p.step for p in survived}:
             self._how = "equal-step"
 
     def kind(self, point: Logged) -> str:
-        if point.event in self._lost:
+        if (point.step, point.key) in self._lost:
             return self._how
         value = values.plain(point.value)
         if value is None:
@@ -226,8 +229,8 @@ class _Match:
         left, free, pairs = list(points), list(kept), []
         fits: list[Callable[[Logged, Stored], bool]] = [
             lambda p, s: _same_step(p, s, once) and compare(p.value, s.value) is None,
-            lambda p, s: _same_step(p, s, once) and compare(p.value, s.value) == "exact",
             lambda p, s: compare(p.value, s.value) is None,
+            lambda p, s: _same_step(p, s, once) and compare(p.value, s.value) == "exact",
             lambda p, s: compare(p.value, s.value) == "exact",
             lambda p, s: _same_step(p, s, once),
         ]
@@ -257,7 +260,9 @@ class _Match:
         if not found and places != sorted(places):
             first, then = next((a, b) for a, b in zip(self.pairs, self.pairs[1:], strict=False) if a[1] is not b[1])
             found.append(
-                Difference("order", first[0].step, first[0].key, values.plain(first[0].value), then[1].value, then[1].step)
+                Difference(
+                    "order", first[0].step, first[0].key, values.plain(first[0].value), then[1].value, then[1].step
+                )
             )
         return found
 
@@ -300,7 +305,7 @@ class Delivered:
 
 
 def _handed(call: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the (key, encoded value) pairs of one recorded call: `log({k: v})`, `add_scalar(k, v)`, `summary[k] = v`."""
+    """Yield the (key, encoded value) pairs of a recorded call: `log({k: v})`, `add_scalar(k, v)`, `summary[k] = v`."""
     arguments = [*call["args"], *call["kwargs"].values()]
     for argument in arguments:
         if isinstance(argument, dict) and values.TAG not in argument:

@@ -27,7 +27,10 @@ def encode(value: Any, depth: int = 0) -> Any:
     if depth > 20:
         return {TAG: "repr", "type": type(value).__qualname__, "v": "nested deeper than 20 levels"}
     if isinstance(value, Mapping):
-        return _encode_mapping(value, depth)
+        try:
+            return _encode_mapping(value, depth)
+        except Exception as error:  # a mapping of a library's own may be closed, or lie about its keys
+            return _unreadable(value, error)
     if type(value) in (list, tuple):
         items = [encode(item, depth + 1) for item in value]
         return items if type(value) is list else {TAG: "tuple", "v": items}
@@ -57,8 +60,12 @@ def _encode_object(value: Any, depth: int) -> Any:
         if library == "pandas" and kind.__name__ == "DataFrame":
             return encode_table(list(value.columns), value.to_numpy(dtype=object).tolist())
     except Exception as error:  # an object that cannot be read is described, not raised: the witness must not disturb
-        return {TAG: "repr", "type": kind.__qualname__, "v": f"unreadable: {error!r}"[:REPR_LIMIT]}
+        return _unreadable(value, error)
     return {TAG: "repr", "type": f"{kind.__module__}.{kind.__qualname__}", "v": _safe_repr(value)}
+
+
+def _unreadable(value: Any, error: Exception) -> dict[str, Any]:
+    return {TAG: "repr", "type": type(value).__qualname__, "v": f"unreadable: {error!r}"[:REPR_LIMIT]}
 
 
 def _safe_repr(value: Any) -> str:

@@ -65,7 +65,14 @@ class Gap:
     @property
     def headline(self) -> str:
         """What happened, in the words of the first difference."""
-        if self.differences and self.differences[0].kind in ("none-number", "nan", "infinity", "value", "exact", "text"):
+        if self.differences and self.differences[0].kind in (
+            "none-number",
+            "nan",
+            "infinity",
+            "value",
+            "exact",
+            "text",
+        ):
             d = self.differences[0]
             return f"{values.show(d.trained, 24)} stored as {values.show(d.stored, 24)}"
         return self.title

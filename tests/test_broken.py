@@ -17,7 +17,7 @@ from conformance.registry import load
 FOLDER = Path(__file__).parent / "broken"
 HONEST = ("Honest", "HonestModule")
 BROKEN = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "honest")
-#: Seconds for one child: long enough for a tiny training on a busy machine, and a tracker that hangs has to wait it out.
+#: Seconds for one child: enough for a tiny training on a busy machine, and a hanging tracker has to be waited for.
 LIMIT = 15
 
 

@@ -75,7 +75,7 @@ def all_clauses() -> dict[str, Clause]:
 
 
 def _clause(level: int, row: dict[str, Any], where: str) -> Clause:
-    lists = {name: tuple(row.pop(name, ())) for name in ("quote", "caught", "needs")}
+    lists: dict[str, Any] = {name: tuple(row.pop(name, ())) for name in ("quote", "caught", "needs")}
     try:
         return Clause(level=level, kinds=frozenset(row.pop("kinds", ())), **lists, **row)
     except TypeError as error:

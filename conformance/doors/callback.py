@@ -91,7 +91,13 @@ def watch(writer: Writer, before: dict[str, Any]) -> Any:
         flags = _flags(kwargs["control"])
         if flags != before["control"]:
             writer.write(
-                {"event": "steered", "step": state.global_step, "on": event, "before": before["control"], "after": flags}
+                {
+                    "event": "steered",
+                    "step": state.global_step,
+                    "on": event,
+                    "before": before["control"],
+                    "after": flags,
+                }
             )
 
     return _observer("Watch", look)
@@ -117,7 +123,7 @@ def _observer(name: str, action: Any) -> Any:
 
 @contextlib.contextmanager
 def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
-    """While the context lasts, every CallbackHandler that is built gets the witness and the watch around the tracker."""
+    """While the context lasts, every CallbackHandler that is built gets witness and watch around the tracker."""
     from transformers import trainer_callback
 
     from conformance.doors import module
@@ -140,11 +146,11 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
         self.callbacks.insert(ours[-1] + 1, watch(writer, before))
         self.callbacks[ours[0] : ours[0]] = [witness(writer), pair]
 
-    handler.__init__ = with_witness
+    handler.__init__ = with_witness  # type: ignore[method-assign]
     try:
         yield
     finally:
-        handler.__init__ = original
+        handler.__init__ = original  # type: ignore[method-assign]
 
 
 def _snapshot(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +191,7 @@ def handler(attachment: Attachment, run: str, folder: Path, models: Path) -> tup
     kind = transformers.TrainingArguments
     wanted = {"use_cpu": True, "disable_tqdm": True, "run_name": run, "report_to": attachment.report_to or "none"}
     args = kind(output_dir=str(folder), **{k: v for k, v in wanted.items() if k in kind.__dataclass_fields__})
-    callbacks = [trainer_callback.DefaultFlowCallback]
+    callbacks: list[Any] = [trainer_callback.DefaultFlowCallback]
     callbacks += [*reporting_classes(attachment.report_to), *attachment.callbacks]
     parts = {
         "callbacks": callbacks,
@@ -227,7 +233,11 @@ def unfit_hooks(attachment: Attachment) -> list[str]:
 
     source = inspect.getsource(trainer_callback.CallbackHandler.call_event)
     passed = {name: None for name in PASSED if f"{name}=" in source}
-    extra = {"on_log": {"logs": {}}, "on_evaluate": {"metrics": {}}, "on_predict": {"metrics": {}}}
+    extra: dict[str, dict[str, Any]] = {
+        "on_log": {"logs": {}},
+        "on_evaluate": {"metrics": {}},
+        "on_predict": {"metrics": {}},
+    }
     problems = []
     for item in attachment.callbacks:
         for event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance import values
@@ -17,7 +16,7 @@ from conformance.verdict import NotApplicable, Unreachable
 if TYPE_CHECKING:
     from conformance.court import Evidence
 
-#: What TRL may do with a module: last attributes of the call, and the word by which a trainer's source shows that it does.
+#: What TRL may do with a module: last attributes of the call, and the word by which a trainer's source shows it.
 TABLES = (("Table",), "Table(")
 PROFILING = (("log", "log_metrics"), "profiling_")
 
@@ -51,7 +50,9 @@ def must_reach(evidence: Evidence, what: tuple[tuple[str, ...], str]) -> None:
         names = ", ".join(sorted({use.module for use in calls}))
         raise Unreachable(
             f"TRL hands this to {names} only ({calls[0].where})",
-            differences=(Difference("missing", None, calls[0].chain[-1], names, ABSENT, blame="trl", note=calls[0].where),),
+            differences=(
+                Difference("missing", None, calls[0].chain[-1], names, ABSENT, blame="trl", note=calls[0].where),
+            ),
         )
 
 

@@ -191,5 +191,7 @@ def stand_inside(callback: Any, writer: Writer) -> list[str]:
         if isinstance(value, ModuleType):
             setattr(callback, name, Recorder(value, value.__name__, "integration", writer))
         elif name == "_SummaryWriter" and value is not None:
-            setattr(callback, name, lambda *a, _real=value, **k: Recorder(_real(*a, **k), "writer", "integration", writer))
+            setattr(
+                callback, name, lambda *a, _real=value, **k: Recorder(_real(*a, **k), "writer", "integration", writer)
+            )
     return [type(callback).__name__] if vars(callback) != before else []

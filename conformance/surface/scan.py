@@ -2,7 +2,7 @@
 
 A use is an attribute chain that starts at the module: `wandb.run.url`, `trackio.Table(dataframe=df)`,
 `self._trackio.init(project=…)`. Three ways lead to the module: its name, an attribute `self._<name>` that a reporting
-callback keeps, and a loop variable over a list to which modules were appended (`for logging_backend in logging_backends`).
+callback keeps, and a loop variable over a list to which modules were appended (`for backend in logging_backends`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import functools
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from conformance.trainers import root

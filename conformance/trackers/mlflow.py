@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class MLflow(Tracker):
 
     def config(self, store: Path, run: str) -> Mapping[str, Any]:
         return dict(self._run(store, run)[1].data.params)
+
+    def key(self, key: str) -> str:
+        # MLflowCallback.on_log, transformers 5.23.0, integrations/integration_utils.py:1433
+        return re.sub(r"[^0-9A-Za-z_\-\.\ :/]", "_", key)
 
     def status(self, store: Path, run: str) -> str:
         return str(self._run(store, run)[1].info.status).lower()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from conformance.tracker import Point, Tracker, report_to_key
 
@@ -13,7 +14,7 @@ class TensorBoard(Tracker):
     """Scalars and texts of the event files; TensorBoard keeps float32, by its format."""
 
     distribution = "tensorboard"
-    lacks = {
+    lacks: ClassVar[Mapping[str, str]] = {
         "exact": "scalars are float32, tensorboard/compat/proto/summary.proto: simple_value",
         "integer": "scalars are float32, tensorboard/compat/proto/summary.proto: simple_value",
     }

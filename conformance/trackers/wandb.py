@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from conformance.tracker import Point, Table, Tracker, report_to_key
-from conformance.trackers.wandb_file import run_records
-
-GLOBAL_STEP = "train/global_step"  # WandbCallback declares it the x-axis of every metric (define_metric)
-
-
-def _rows(store: Path, run: str) -> Iterable[dict[str, Any]]:
-    for record in run_records(store, run):
-        if record.WhichOneof("record_type") == "history":
-            row: dict[str, Any] = {}
-            for item in record.history.item:  # wandb flattens a dict into items with a nested key
-                *outer, last = item.nested_key or [item.key]
-                functools.reduce(lambda inner, k: inner.setdefault(k, {}), outer, row)[last] = json.loads(item.value_json)
-            yield row
-
+from conformance.trackers.wandb_file import GLOBAL_STEP, rows, run_files, run_records
 
 class Wandb(Tracker):
     """History rows are points, and values set on `run.summary` alone are the run's; tables lie in files beside them."""
@@ -37,8 +23,8 @@ class Wandb(Tracker):
         return "wandb"
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        logged = set()
-        for row in _rows(store, run):
+        logged: set[str] = set()
+        for row in rows(store, run):
             logged |= row.keys()
             yield from (Point(row.get(GLOBAL_STEP), k, v) for k, v in row.items() if k != GLOBAL_STEP)
         for item in (i for r in run_records(store, run) for i in r.summary.update):
@@ -51,9 +37,9 @@ class Wandb(Tracker):
         return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
 
     def tables(self, store: Path, run: str) -> Iterable[Table]:
-        for key, cell in ((k, v) for row in _rows(store, run) for k, v in row.items()):
+        for key, cell in ((k, v) for row in rows(store, run) for k, v in row.items()):
             if isinstance(cell, dict) and cell.get("_type") == "table-file":
-                (path,) = store.glob(f"wandb/*/files/{cell['path']}")
+                (path,) = (p for f in run_files(store, run) for p in f.parent.glob(f"files/{cell['path']}"))
                 table = json.loads(path.read_text(encoding="utf-8"))
                 yield Table(key, table["columns"], table["data"])
 

@@ -6,6 +6,8 @@ The format is that of LevelDB's log (doc/log_format.md there): blocks of 32 KiB 
 
 from __future__ import annotations
 
+import functools
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,13 +46,30 @@ def records(path: Path) -> Iterator[Any]:
         yield record
 
 
-def run_records(store: Path, name: str) -> list[Any]:
-    """Return all records of the run with the display name `name`, in all its files. Raises LookupError."""
-    found: list[Any] = []
-    for path in sorted(store.glob("wandb/*run-*/run-*.wandb"), key=lambda p: p.stat().st_mtime):
-        own = list(records(path))
-        if any(r.WhichOneof("record_type") == "run" and r.run.display_name == name for r in own):
-            found += own
+def run_files(store: Path, name: str) -> list[Path]:
+    """Return the transaction logs of the run with the display name `name`, oldest first. Raises LookupError."""
+    paths = sorted(store.glob("wandb/*run-*/run-*.wandb"), key=lambda p: p.stat().st_mtime)
+    found = [p for p in paths if any(r.HasField("run") and r.run.display_name == name for r in records(p))]
     if not found:
         raise LookupError(f"no wandb run with the name {name!r} in {store.name}")
     return found
+
+
+def run_records(store: Path, name: str) -> list[Any]:
+    """Return all records of the run with the display name `name`. Raises LookupError."""
+    return [record for path in run_files(store, name) for record in records(path)]
+
+
+#: WandbCallback declares it the x-axis of every metric (`define_metric`); wandb's own `_step` counts calls.
+GLOBAL_STEP = "train/global_step"
+
+
+def rows(store: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the history rows of a run; wandb flattens a dict into items with a nested key, which is undone here."""
+    for record in run_records(store, name):
+        if record.HasField("history"):
+            row: dict[str, Any] = {}
+            for item in record.history.item:
+                *outer, last = item.nested_key or [item.key]
+                functools.reduce(lambda inner, k: inner.setdefault(k, {}), outer, row)[last] = json.loads(item.value_json)
+            yield row

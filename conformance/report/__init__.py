@@ -1,0 +1,1 @@
+"""What a test session leaves behind: the schema of its results files."""
