@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def read(tracker: str, store: Path, run: str) -> dict[str, Any]:
     Every part is `{"value": …}` or `{"error": …, "trace": …}`.
     """
     adapter = registry.load(tracker)()
-    parts = {
+    parts: dict[str, Callable[[], Any]] = {
         "points": lambda: [[p.step, p.key, values.encode(p.value)] for p in points(adapter, store, run)],
         "config": lambda: values.encode(dict(adapter.config(store, run))),
         "tables": lambda: [[t.key, values.encode_table(t.columns, t.rows)] for t in adapter.tables(store, run)],

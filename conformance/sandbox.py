@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import pickle
@@ -181,6 +182,9 @@ def serve(descriptor: int, preload: str) -> None:
         pipe.send(Outcome("raised", error=_text(error), trace=traceback.format_exc()))
         return
     pipe.send(facts)
+    # A collection in a child would touch, and so copy, every page of what was imported here.
+    gc.collect()
+    gc.freeze()
     # What trackers made at import belongs to this parent, but a child that ends takes it away (wandb registers the
     # removal of its temporary folder with atexit): it is put back for the next one.
     made = [path for path in Path(tempfile.gettempdir()).rglob("*") if path.is_dir()]

@@ -186,7 +186,7 @@ class _Missing:
         lost = {event: step for event, step in telling.items() if event not in events}
         self._lost = {(p.step, p.key) for p in points if p.event in lost}
         self._how = "missing"
-        if events and set(lost) == {max(telling)}:
+        if events and set(lost) == {max(telling, default=-1)}:
             self._how = "last"
         elif set(lost.values()) <= {p.step for p in survived}:
             self._how = "equal-step"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from conformance import values
 from conformance.clauses import all_clauses
-from conformance.tape import Logged, Tape
-from conformance.truth import ABSENT, KINDS, Delivered, Difference, Stored, compare, differences, history
+from conformance.tape import Logged
+from conformance.truth import ABSENT, KINDS, Difference, Stored, compare, differences
 
 Point = tuple[int | None, str, Any]
 
@@ -42,7 +42,7 @@ ONE = [(0, 1, "loss", 0.5)]
 THREE = [(0, 1, "loss", 0.5), (1, 2, "loss", 0.25), (2, 3, "loss", 0.125)]
 EXAMPLES = {
     "missing": (THREE, [(1, "loss", 0.5), (3, "loss", 0.125)]),
-    "equal-step": ([*ONE, (1, 1, "eval_loss", 0.75)], [(1, "loss", 0.5)]),
+    "equal-step": ([*ONE, (1, 1, "eval_loss", 0.75), (2, 2, "loss", 0.25)], [(1, "loss", 0.5), (2, "loss", 0.25)]),
     "last": (THREE, [(1, "loss", 0.5), (2, "loss", 0.25)]),
     "step": (ONE, [(2, "loss", 0.5)]),
     "order": (THREE, [(2, "loss", 0.25), (1, "loss", 0.5), (3, "loss", 0.125)]),
@@ -80,7 +80,7 @@ def test_what_is_stored_as_trained_does_not_differ(kind: str) -> None:
 )
 def test_a_fault_is_told_with_both_values(kind: str) -> None:
     for d in found(*EXAMPLES[kind]):
-        assert d.trained is not d.stored
+        assert (d.trained, d.step) != (d.stored, d.stored_step)
         assert d.blame == "tracker"
         assert values.show(d.trained)
 
@@ -157,55 +157,3 @@ def test_a_value_against_what_is_stored(trained: Any, stored: Any, kind: str | N
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-3e38, max_value=3e38))
 def test_float32_is_a_loss_of_precision_at_most(value: float) -> None:
     assert compare(value, float32(value)) in (None, "exact")
-
-
-def tape_of(handed: list[dict[str, Any]], inside: tuple[str, ...] = ("AcmeCallback",)) -> Tape:
-    """Return a tape with a log event per dict that the reporting callback handed to the module (`log`)."""
-    events: list[dict[str, Any]] = [{"event": "handler", "step": 0, "before": [], "inside": list(inside)}]
-    for step, logs in enumerate(handed, 1):
-        events.append({"event": "on_log", "step": step, "logs": {}})
-        call = {"door": "integration", "path": "log", "args": [logs], "kwargs": {"step": step}}
-        events.append({"event": "call", "step": step, **call})
-    return Tape({}, events)
-
-
-def test_what_the_reporting_callback_left_out_is_not_the_trackers_fault() -> None:
-    delivered = Delivered.of(tape_of([{"loss": 0.5}, {}, {"loss": 0.125}]))
-    first, second = found(THREE, [(3, "loss", 0.125)], delivered=delivered)
-    assert (first.blame, first.note) == ("tracker", "")
-    assert (second.blame, second.note) == ("trl", "transformers' AcmeCallback did not hand it to the tracker")
-
-
-def test_what_was_handed_on_under_the_trackers_name_or_call_by_call_counts() -> None:
-    tape = tape_of([{"train/loss": 0.5}])
-    (lost,) = found(ONE, [], delivered=Delivered.of(tape), rename=lambda key: f"train/{key}")
-    assert lost.blame == "tracker"
-    tape.events[-1]["args"] = ["loss", 0.5, 1]
-    (lost,) = found(ONE, [], delivered=Delivered.of(tape))
-    assert lost.blame == "tracker"
-
-
-def test_a_point_that_was_handed_on_changed_is_not_the_trackers_fault() -> None:
-    (changed,) = found(ONE, [(1, "loss", 0.75)], delivered=Delivered.of(tape_of([{"loss": 0.75}])))
-    assert (changed.kind, changed.blame) == ("value", "trl")
-
-
-def test_without_a_reporting_callback_nobody_else_is_to_blame() -> None:
-    assert Delivered.of(tape_of([{}], inside=())) is None
-
-
-def history_of(entries: list[dict[str, Any]], logs: list[dict[str, Any]]) -> list[tuple[str, Any, Any]]:
-    passed = [{"event": "on_log", "step": i, "logs": log} for i, log in enumerate(logs, 1)]
-    tape = Tape({}, [*passed, {"event": "end", "step": 1, "log_history": entries}])
-    return [(d.key, d.trained, d.stored) for d in history(tape) if (d.kind, d.blame) == ("unlogged", "trl")]
-
-
-def test_the_history_holds_what_passed_the_door_and_the_step() -> None:
-    assert history_of([{"loss": 0.5, "step": 1}], [{"loss": 0.5}]) == []
-
-
-def test_the_history_and_the_door_disagree_in_either_direction() -> None:
-    assert history_of([{"loss": 0.5, "mine": 1, "step": 1}], [{"loss": 0.5}]) == [("mine", 1, ABSENT)]
-    assert history_of([{"step": 1}], [{"loss": 0.5}]) == [("loss", ABSENT, 0.5)]
-    assert history_of([{"loss": 0.25, "step": 1}], [{"loss": 0.5}]) == [("loss", 0.25, 0.5)]
-    assert history_of([], [{"loss": 0.5}]) == [("loss", ABSENT, 0.5)]

@@ -32,7 +32,7 @@ def same(a: Any, b: Any) -> bool:
         return isinstance(b, dict) and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
     if isinstance(a, float):
         return type(b) is float and (
-            math.isnan(a) and math.isnan(b) or (a, math.copysign(1, a)) == (b, math.copysign(1, b))
+            (math.isnan(a) and math.isnan(b)) or (a, math.copysign(1, a)) == (b, math.copysign(1, b))
         )
     return type(a) is type(b) and a == b
 

@@ -19,7 +19,9 @@ def table(reports: list[dict[str, Any]]) -> str:
         versions, checks, outcomes = report["versions"], report["checks"], report["outcomes"]
         name = report["tracker"]
         level = report["level"]
-        whole = "not every check ran" if level is None else ("none" if level < 0 else f"{level} {LEVELS[level].title()}")
+        whole = (
+            "not every check ran" if level is None else ("none" if level < 0 else f"{level} {LEVELS[level].title()}")
+        )
         lines.append(
             f"| {name} {versions.get(name, '')} | {checks['ran']} of {checks['there']} | {outcomes['gap']} | {whole} "
             f"| {'<br>'.join(_losses(report)) or 'nothing'} |"
@@ -34,7 +36,10 @@ def _losses(report: dict[str, Any]) -> list[str]:
         if result["outcome"] in ("gap", "known", "unreachable", "untestable"):
             found.setdefault((result["outcome"], result["clause"]), []).append(result)
     order = ["gap", "untestable", "known", "unreachable"]
-    return [_loss(outcome, clause, found[outcome, clause]) for outcome, clause in sorted(found, key=lambda k: (order.index(k[0]), k))]
+    return [
+        _loss(outcome, clause, found[outcome, clause])
+        for outcome, clause in sorted(found, key=lambda k: (order.index(k[0]), k))
+    ]
 
 
 def _loss(outcome: str, clause: str, results: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from conformance.tracker import Point, Table, Tracker, report_to_key
 from conformance.trackers.wandb_file import GLOBAL_STEP, rows, run_files, run_records
 
+
 class Wandb(Tracker):
     """History rows are points, and values set on `run.summary` alone are the run's; tables lie in files beside them."""
 
