@@ -1,7 +1,7 @@
-"""What the kit itself costs, as ratios and medians of one run: python benchmarks/overhead.py [rounds]
+"""What the kit itself costs, as ratios and medians of one run (`python benchmarks/overhead.py [rounds]`):
 
-* live: `trainer.train()` with witness and tracker at their doors, against the same `trainer.train()` with the tracker alone
-  and without anything (goal: at most 1.15 times the bare one);
+* live: `trainer.train()` with witness and tracker at their doors, against the same with the tracker alone and without
+  anything (goal: at most 1.15 times the bare one);
 * replay: one golden tape through CallbackHandler with witness and watch, against the same with the tracker alone
   (goal: less than 1 ms beyond the tracker's own cost);
 * start: seconds until the warm parent has imported TRL.
@@ -77,7 +77,9 @@ def main(rounds: int) -> None:
                     number += 1
                     place = folder / f"{function}-{number}"
                     place.mkdir()
-                    outcome = sandbox.run(f"overhead:{function}", kind=kind, place=place, models=folder / "m", **arguments)
+                    outcome = sandbox.run(
+                        f"overhead:{function}", kind=kind, place=place, models=folder / "m", **arguments
+                    )
                     if outcome.state != "ok":
                         raise SystemExit(f"{function} {kind}: {outcome.error}\n{outcome.trace}")
                     seconds[kind].append(outcome.value)

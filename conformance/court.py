@@ -164,7 +164,7 @@ class Payloads(Evidence):
             database=None,
             report_multiple_bugs=False,
             print_blob=False,
-            phases=[Phase.generate, Phase.shrink],
+            phases=[Phase.generate],  # a shrink replays hundreds of times, and examples are small as they are
             suppress_health_check=list(HealthCheck),
         )
         @given(payloads.payloads(kind))

@@ -6,6 +6,7 @@ does not collect the courts (`conformance/test_*.py`). Results are written by `c
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
             registry.load(word)
         except registry.UnknownTracker as error:
             raise pytest.UsageError(str(error)) from error
+    known = {trainer.id for trainer in discover()} if release("trl") else set()
+    for name in config.getoption("trainer"):
+        if _word(name) not in known:
+            near = difflib.get_close_matches(_word(name), known, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise pytest.UsageError(f"--trainer {name}: TRL {release('trl')} exports no such trainer.{guess}")
     if config.getoption("replay"):
         try:
             clause, tape = gapfiles.read(Path(config.getoption("replay")))
@@ -60,6 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--replay: {error}") from error
         config.stash[gapfiles.REPLAY] = tape
         config.stash[gapfiles.CLAUSE] = clause
+
+
+def _word(trainer: str) -> str:
+    """Return the id of a trainer that was named by id or by class: `grpo` for `GRPOTrainer`."""
+    return trainer.lower().removesuffix("trainer")
 
 
 def trackers(config: pytest.Config) -> list[str]:
@@ -130,7 +142,7 @@ def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
         parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
         subject = parameters.get("trained", parameters.get("replayed"))
         name = getattr(subject, "id", subject)
-        if name is not None and name not in {c.lower().removesuffix("trainer") for c in chosen}:
+        if name is not None and name not in {_word(c) for c in chosen}:
             return False
     return (not levels or law.level in levels) and (not ids or law.id in ids)
 

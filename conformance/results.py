@@ -107,7 +107,7 @@ class Session:
             "tracker": tracker,
             "versions": next((e["versions"] for e in mine if e["versions"]), {}),
             "checks": {"there": there, "ran": len(mine), "by_level": self.collected},
-            "outcomes": {name: counts.get(name, 0) for name in OUTCOMES if name != "stale"},
+            "outcomes": {name: counts.get(name, 0) for name in OUTCOMES},
             "unreachable_points": len(points),
             "stale": _stale(mine),
             "level": _level(mine, there),

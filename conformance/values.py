@@ -14,6 +14,8 @@ from typing import Any
 TAG = "$"
 #: Text of one unrepresentable object is cut here: a tape names it, it does not archive it.
 REPR_LIMIT = 300
+#: A list that holds itself twice doubles with every level.
+DEEPEST = 10
 
 
 def encode(value: Any, depth: int = 0) -> Any:
@@ -24,8 +26,8 @@ def encode(value: Any, depth: int = 0) -> Any:
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
-    if depth > 20:
-        return {TAG: "repr", "type": type(value).__qualname__, "v": "nested deeper than 20 levels"}
+    if depth > DEEPEST:
+        return {TAG: "repr", "type": type(value).__qualname__, "v": f"nested deeper than {DEEPEST} levels"}
     if isinstance(value, Mapping):
         try:
             return _encode_mapping(value, depth)

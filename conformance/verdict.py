@@ -4,7 +4,6 @@ holds         the clause held
 gap           it did not (red), with the evidence
 untestable    it could not be tried (red), and what is missing
 known         it did not hold, and the tracker said so in `lacks`
-stale         it held although the tracker refuses it in `lacks` (red with --strict)
 unreachable   it did not hold because nothing reached the tracker: TRL or transformers is to blame; not scored
 not-applicable  the tracker does not claim what the clause is about, or the release does not ask it
 """
@@ -21,7 +20,7 @@ from conformance import values
 from conformance.clauses import Clause
 from conformance.truth import Difference
 
-OUTCOMES = ("holds", "gap", "untestable", "known", "stale", "unreachable", "not-applicable")
+OUTCOMES = ("holds", "gap", "untestable", "known", "unreachable", "not-applicable")
 RED = ("gap", "untestable")
 #: Outcome -> letter on pytest's progress line.
 LETTERS = {
@@ -29,7 +28,6 @@ LETTERS = {
     "gap": "G",
     "untestable": "U",
     "known": "k",
-    "stale": "s",
     "unreachable": "u",
     "not-applicable": "n",
 }
@@ -163,12 +161,6 @@ class Known(Verdict):
     """A gap that the tracker's `lacks` announces; `reason` is the tracker's."""
 
     outcome = "known"
-
-
-class Stale(Verdict):
-    """The clause holds although `lacks` refuses it."""
-
-    outcome = "stale"
 
 
 class Unreachable(Verdict):
