@@ -14,6 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
+from conformance.clauses import all_clauses
 from conformance.tracker import Tracker
 
 GROUP = "trl_conformance.trackers"
@@ -51,6 +52,10 @@ def load(word: str) -> type[Tracker]:
     for method in ("attach", "read"):
         if getattr(cls, method) is getattr(Tracker, method):
             raise UnknownTracker(f"tracker {word!r}: class {name} has no {method}(self, store, run); define it")
+    refusable = {law.capability for law in all_clauses().values() if law.capability}
+    if unknown := sorted(set(cls.lacks) - refusable):
+        can = ", ".join(sorted(refusable))
+        raise UnknownTracker(f"tracker {word!r}: lacks {unknown[0]!r} is no capability; what can be refused: {can}")
     return cls
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.tracker import Point, Table, Tracker, report_to_key
-from conformance.trackers.wandb_file import GLOBAL_STEP, rows, run_files, run_records
+from conformance.trackers.wandb_file import GLOBAL_STEP, rows, run_files, run_records, value
 
 
 class Wandb(Tracker):
@@ -31,11 +31,11 @@ class Wandb(Tracker):
         for item in (i for r in run_records(store, run) for i in r.summary.update):
             key = "/".join(item.nested_key) or item.key
             if key not in logged and report_to_key(key) not in logged:
-                yield Point(None, report_to_key(key), json.loads(item.value_json))
+                yield Point(None, report_to_key(key), value(item.value_json))
 
     def config(self, store: Path, run: str) -> Mapping[str, Any]:
         items = [i for r in run_records(store, run) for i in (*r.run.config.update, *r.config.update)]
-        return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+        return {"/".join(i.nested_key) or i.key: value(i.value_json) for i in items}
 
     def tables(self, store: Path, run: str) -> Iterable[Table]:
         for key, cell in ((k, v) for row in rows(store, run) for k, v in row.items()):

@@ -60,6 +60,11 @@ def run_records(store: Path, name: str) -> list[Any]:
     return [record for path in run_files(store, name) for record in records(path)]
 
 
+def value(text: str) -> Any:
+    """Decode one `value_json`. wandb writes -0.0 as `-0`, which Python's json would read as the integer 0."""
+    return json.loads(text, parse_int=lambda digits: -0.0 if digits == "-0" else int(digits))
+
+
 #: WandbCallback declares it the x-axis of every metric (`define_metric`); wandb's own `_step` counts calls.
 GLOBAL_STEP = "train/global_step"
 
