@@ -120,5 +120,7 @@ def test_two_distributions_of_one_module_are_named(monkeypatch: pytest.MonkeyPat
 def test_a_refusal_of_no_capability_names_those_that_exist(tmp_path: Path) -> None:
     path = tmp_path / "acme.py"
     path.write_text(WHOLE.replace("class Acme(Tracker):", 'class Acme(Tracker):\n    lacks = {"exactness": "float32"}'))
-    with pytest.raises(registry.UnknownTracker, match=r"lacks 'exactness' is no capability; what can be refused: exact"):
+    with pytest.raises(
+        registry.UnknownTracker, match=r"lacks 'exactness' is no capability; what can be refused: exact"
+    ):
         registry.load(f"{path}:Acme")
