@@ -76,7 +76,5 @@ def rows(store: Path, name: str) -> Iterator[dict[str, Any]]:
             row: dict[str, Any] = {}
             for item in record.history.item:
                 *outer, last = item.nested_key or [item.key]
-                functools.reduce(lambda inner, k: inner.setdefault(k, {}), outer, row)[last] = json.loads(
-                    item.value_json
-                )
+                functools.reduce(lambda inner, k: inner.setdefault(k, {}), outer, row)[last] = value(item.value_json)
             yield row
