@@ -215,12 +215,12 @@ def play(handler: Any, args: Any, state: Any, control: Any, tape: Any) -> None:
         state.global_step = event["step"]
         name = event["event"]
         if name == "on_log":
-            # No training logs twice at one step within a millisecond. A replay would, and a tracker whose clock ticks in
-            # milliseconds (MLflow's primary key) would take equal points for one.
+            # No training logs twice at one step within a millisecond. A replay would, and a tracker whose clock ticks
+            # in milliseconds (MLflow's primary key) would take equal points for one.
             while last == (event["step"], time.time_ns() // 1_000_000):
                 time.sleep(0.0001)
-            last = (event["step"], time.time_ns() // 1_000_000)
             handler.on_log(args, state, control, values.materialise(event["logs"]))
+            last = (event["step"], time.time_ns() // 1_000_000)
         elif name in ("on_evaluate", "on_predict"):
             getattr(handler, name)(args, state, control, values.materialise(event["metrics"]))
         elif name.startswith("on_") and hasattr(handler, name):
