@@ -47,9 +47,11 @@ READ = """
 import sys
 from pathlib import Path
 from conformance import jobs
-for part, found in jobs.read({word!r}, Path(sys.argv[1]), "alone").items():
+kept = jobs.read({word!r}, Path(sys.argv[1]), "alone")
+for part, found in ((part, kept[part]) for part in ("points", "tables", "status") if part in kept):
     print("stored", part, found.get("error") or "")
-    for item in found.get("value") or []:
+    value = found.get("value") or []
+    for item in [value] if isinstance(value, str) else value:
         print("   ", item)
 """
 for event in TAPE["events"]:

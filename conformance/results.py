@@ -86,7 +86,7 @@ class Session:
             self.problems += _thawed(trl, self.collected)
         for tracker in dict.fromkeys(e["tracker"] for e in self.entries):
             mine = [e for e in self.entries if e["tracker"] == tracker]
-            report = self._report(tracker, mine)
+            report = self._report(tracker, mine, replay)
             self.headers.append(_header(report))
             if replay:
                 continue
@@ -98,7 +98,7 @@ class Session:
                 self.problems += [f"--strict: {e['id']} is unreachable" for e in mine if e["outcome"] == "unreachable"]
                 self.problems += [f"--strict: lacks[{word!r}] is stale" for word in report["stale"]]
 
-    def _report(self, tracker: str, mine: list[dict[str, Any]]) -> dict[str, Any]:
+    def _report(self, tracker: str, mine: list[dict[str, Any]], replay: bool) -> dict[str, Any]:
         there = sum(self.collected.values()) or len(mine)
         counts = Counter(e["outcome"] for e in mine)
         points = [d for e in mine for d in e["unreachable"]]
@@ -110,7 +110,7 @@ class Session:
             "outcomes": {name: counts.get(name, 0) for name in OUTCOMES},
             "unreachable_points": len(points),
             "stale": _stale(mine),
-            "level": _level(mine, there),
+            "level": None if replay else _level(mine, there),
             "results": [{k: v for k, v in e.items() if k not in ("lines", "versions", "tracker")} for e in mine],
         }
 
