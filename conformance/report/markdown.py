@@ -30,16 +30,15 @@ def table(reports: list[dict[str, Any]]) -> str:
 
 
 def _losses(report: dict[str, Any]) -> list[str]:
-    """Return one line per clause that did not hold, gaps first."""
+    """Return one line per clause that did not hold, gaps first; what could not be tried shares one."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in report["results"]:
         if result["outcome"] in ("gap", "known", "unreachable", "untestable"):
-            found.setdefault((result["outcome"], result["clause"]), []).append(result)
+            clause = "" if result["outcome"] == "untestable" else result["clause"]
+            found.setdefault((result["outcome"], clause), []).append(result)
     order = ["gap", "untestable", "known", "unreachable"]
-    return [
-        _loss(outcome, clause, found[outcome, clause])
-        for outcome, clause in sorted(found, key=lambda k: (order.index(k[0]), k))
-    ]
+    ordered = sorted(found, key=lambda key: (order.index(key[0]), key[1]))
+    return [_loss(outcome, clause, found[outcome, clause]) for outcome, clause in ordered]
 
 
 def _loss(outcome: str, clause: str, results: list[dict[str, Any]]) -> str:
@@ -50,7 +49,7 @@ def _loss(outcome: str, clause: str, results: list[dict[str, Any]]) -> str:
         example = gap["differences"][0]["key"] if gap["differences"] else gap["detail"].splitlines()[0]
         return _cell(f"**{clause}** {gap['title']} ({example}; {subjects})")
     if outcome == "untestable":
-        return _cell(f"**{clause}** untestable: {first['reason'].splitlines()[0]} ({subjects})")
+        return _cell(f"{len(results)} checks untestable ({subjects}): {first['reason'].splitlines()[0]}")
     if outcome == "known":
         return _cell(f"{clause} refused: {first['reason']}")
     keys = ", ".join(dict.fromkeys(d["key"] for r in results for d in r["unreachable"]))
