@@ -30,31 +30,21 @@ def preload() -> dict[str, Any]:
     Runs once in the warm parent. A trainer that cannot be imported is reported when it is run, not here.
     """
     import torch
-    import transformers
 
     torch.set_num_threads(1)
     from conformance.trainers import discover
 
-    broken = {}
     for trainer in discover():
         if trainer.stable:
-            try:
+            with contextlib.suppress(Exception):  # its own run says it
                 recipes.find(trainer)
-            except Exception as error:
-                broken[trainer.name] = f"{type(error).__name__}: {error}"
     for name in ("transformers.trainer", "transformers.integrations", "transformers.models.qwen2.modeling_qwen2"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     with contextlib.suppress(Exception):
         # transformers 5 compiles a thousand patterns when the first model is loaded: half of what a replay costs.
         importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("qwen2")
-    trackio = sys.modules.get("trackio")
-    return {
-        "versions": versions(),
-        "broken": broken,
-        "transformers": transformers.__version__,
-        "trackio": getattr(trackio, "__file__", None) or "",
-    }
+    return {"versions": versions()}
 
 
 def versions() -> dict[str, str]:

@@ -77,6 +77,8 @@ def _word(trainer: str) -> str:
 def trackers(config: pytest.Config) -> list[str]:
     """Return the trackers to test; without `--tracker`, the reference. Raises UsageError if there is none to test."""
     named: list[str] = config.getoption("tracker")
+    if line := registry.rival_trackios():
+        raise pytest.UsageError(line)
     if named:
         return named
     if registry.trackio_owner() != "reference":

@@ -85,25 +85,19 @@ def absolute(word: str) -> str:
     return f"{Path(place).resolve()}:{name}" if colon and place.endswith(".py") else word
 
 
-def ambiguous_trackio() -> str:
-    """Return a line if `import trackio` is not what one installed distribution provides, "" otherwise.
+def rival_trackios() -> str:
+    """Return a line if several installed distributions provide the module `trackio`, "" otherwise.
 
     Hugging Face's Trackio and this project's reference tracker share the import name and the distribution name, so that
-    installers keep them apart; a third distribution, or a mere folder called `trackio`, would make results lie.
+    installers keep them apart; with another one beside them a result would not say which was tested.
     """
     owners = sorted(set(importlib.metadata.packages_distributions().get("trackio", [])))
-    if len(owners) > 1:
-        return (
-            f"two distributions provide the module trackio: {', '.join(owners)}. Results would not say which one was "
-            f"tested. Uninstall all but one: pip uninstall {' '.join(owners)}, then install the one to test"
-        )
-    spec = importlib.util.find_spec("trackio")
-    if spec is not None and spec.origin is None and not owners:
-        return (
-            "a folder called trackio on sys.path passes for the module trackio (a namespace package): transformers "
-            "would believe that Trackio is installed. Start pytest from elsewhere, or install a trackio"
-        )
-    return ""
+    if len(owners) < 2:
+        return ""
+    return (
+        f"two distributions provide the module trackio: {', '.join(owners)}. Results would not say which one was "
+        f"tested. Uninstall all but one: pip uninstall {' '.join(owners)}, then install the one to test"
+    )
 
 
 def trackio_owner() -> str:

@@ -114,7 +114,7 @@ def test_two_distributions_of_one_module_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         registry.importlib.metadata, "packages_distributions", lambda: {"trackio": ["b-trackio", "trackio"]}
     )
-    assert "pip uninstall b-trackio trackio" in registry.ambiguous_trackio()
+    assert "pip uninstall b-trackio trackio" in registry.rival_trackios()
 
 
 def test_a_refusal_of_no_capability_names_those_that_exist(tmp_path: Path) -> None:
