@@ -36,11 +36,7 @@ def trackers() -> int:
         except registry.UnknownTracker as error:
             print(f"{name:<14} {target:<50} broken: {error}")
             continue
-        version = cls.version() or f"not installed: pip install {cls.distribution}"
-        if name in ("reference", "trackio") and cls.version():
-            owner = registry.trackio_owner()
-            if (owner == "reference") != (name == "reference"):
-                version = f"not installed: the trackio here is {cls.version()}"
+        version = registry.unusable(name) or cls.version()
         print(f"{name:<14} {target:<50} {version}")
     return 0
 

@@ -51,9 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--level {level}: there are levels 0, 1 and 2")
     for word in config.getoption("tracker"):
         try:
-            registry.load(word)
+            line = registry.unusable(word)
         except registry.UnknownTracker as error:
             raise pytest.UsageError(str(error)) from error
+        if line:
+            raise pytest.UsageError(line)
     known = {trainer.id for trainer in discover()} if release("trl") else set()
     for name in config.getoption("trainer"):
         if _word(name) not in known:
@@ -75,18 +77,11 @@ def _word(trainer: str) -> str:
 
 
 def trackers(config: pytest.Config) -> list[str]:
-    """Return the trackers to test; without `--tracker`, the reference. Raises UsageError if there is none to test."""
+    """Return the trackers to test; without `--tracker`, the reference. Raises UsageError if that is not installed."""
     named: list[str] = config.getoption("tracker")
-    if line := registry.rival_trackios():
-        raise pytest.UsageError(line)
-    if named:
-        return named
-    if registry.trackio_owner() != "reference":
-        raise pytest.UsageError(
-            "which tracker? --tracker package.module:Class, file.py:Class or a name. "
-            "The reference tracker, the default, is not installed here: pip install ./trackio"
-        )
-    return ["reference"]
+    if not named and (line := registry.unusable("reference")):
+        raise pytest.UsageError(f"{line}. Or another tracker: --tracker package.module:Class, file.py:Class or a name")
+    return named or ["reference"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -85,25 +85,33 @@ def absolute(word: str) -> str:
     return f"{Path(place).resolve()}:{name}" if colon and place.endswith(".py") else word
 
 
-def rival_trackios() -> str:
-    """Return a line if several installed distributions provide the module `trackio`, "" otherwise.
+def unusable(word: str) -> str:
+    """Return a line that says why the tracker cannot be tested in this environment, "" if it can.
 
     Hugging Face's Trackio and this project's reference tracker share the import name and the distribution name, so that
-    installers keep them apart; with another one beside them a result would not say which was tested.
+    installers keep them apart; with another distribution beside them, or the other one of the two, a result would not
+    say which was tested.
     """
+    cls = load(word)
     owners = sorted(set(importlib.metadata.packages_distributions().get("trackio", [])))
-    if len(owners) < 2:
-        return ""
-    return (
-        f"two distributions provide the module trackio: {', '.join(owners)}. Results would not say which one was "
-        f"tested. Uninstall all but one: pip uninstall {' '.join(owners)}, then install the one to test"
-    )
+    if len(owners) > 1:
+        return (
+            f"two distributions provide the module trackio: {', '.join(owners)}. Results would not say which one was "
+            f"tested. Uninstall all but one: pip uninstall {' '.join(owners)}, then install the one to test"
+        )
+    if cls.distribution and not cls.version():
+        how = "./trackio" if cls.__module__ == REFERENCE else cls.distribution
+        return f"tracker {word!r}: the distribution {cls.distribution} is not installed: pip install {how}"
+    if cls.__module__ in (REFERENCE, HUGGING_FACE):
+        here = REFERENCE if "+reference" in cls.version() else HUGGING_FACE
+        if here != cls.__module__:
+            other = "reference" if here == REFERENCE else "trackio"
+            return (
+                f"tracker {word!r}: the trackio {cls.version()} that is installed is the tracker {other!r}. "
+                f"Say --tracker {other}, or: pip uninstall trackio, then install the one to test"
+            )
+    return ""
 
 
-def trackio_owner() -> str:
-    """Return `reference`, `huggingface` or "": whose `trackio` is installed."""
-    try:
-        version = importlib.metadata.version("trackio")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-    return "reference" if "+reference" in version else "huggingface"
+#: The modules of the two adapters whose trackers are both installed as `trackio`.
+REFERENCE, HUGGING_FACE = "conformance.trackers.reference", "conformance.trackers.trackio"

@@ -114,7 +114,28 @@ def test_two_distributions_of_one_module_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         registry.importlib.metadata, "packages_distributions", lambda: {"trackio": ["b-trackio", "trackio"]}
     )
-    assert "pip uninstall b-trackio trackio" in registry.rival_trackios()
+    assert "pip uninstall b-trackio trackio" in registry.unusable("reference")
+
+
+@pytest.mark.parametrize(
+    "word, installed, said",
+    [
+        ("reference", "0.43.0", "is the tracker 'trackio'. Say --tracker trackio"),
+        ("trackio", "0.43.0+reference.1", "is the tracker 'reference'. Say --tracker reference"),
+        ("reference", "", "is not installed: pip install ./trackio"),
+        ("mlflow", "", "the distribution mlflow is not installed: pip install mlflow"),
+        ("reference", "0.43.0+reference.1", ""),
+        ("trackio", "0.43.0", ""),
+    ],
+)
+def test_a_tracker_that_is_not_the_one_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, word: str, installed: str, said: str
+) -> None:
+    monkeypatch.setattr(registry.importlib.metadata, "packages_distributions", dict)
+    monkeypatch.setattr(registry.load(word), "version", lambda: installed)
+    line = registry.unusable(word)
+    assert said in line
+    assert bool(said) == bool(line)
 
 
 def test_a_refusal_of_no_capability_names_those_that_exist(tmp_path: Path) -> None:

@@ -62,46 +62,34 @@ def attach(tracker: Tracker, store: Path, run: str) -> Attachment:
     return found
 
 
-def witness(writer: Writer) -> Any:
-    """Return the callback that writes every event of the trainer to the tape."""
-    return _observer("Witness", lambda event, state, kwargs: _record(writer, event, state, kwargs))
-
-
-def _record(writer: Writer, event: str, state: Any, kwargs: dict[str, Any]) -> None:
-    writer.step = state.global_step
-    line: dict[str, Any] = {"event": event, "step": state.global_step}
-    for name in ("logs", "metrics"):
-        if name in kwargs:
-            line[name] = values.encode(kwargs[name])
-    writer.write(line)
-
-
-def watch(writer: Writer, before: dict[str, Any]) -> Any:
-    """Return the callback behind the tracker: it writes `edited` and `steered` where something changed.
-
-    `before` is filled by the pair of this watch (see `stand`).
-    """
+def witness(writer: Writer, seen: dict[str, Any]) -> Any:
+    """Return the callback that writes every event of the trainer to the tape, and leaves in `seen` what it saw."""
 
     def look(event: str, state: Any, kwargs: dict[str, Any]) -> None:
-        for name in ("logs", "metrics"):
-            if name in kwargs and values.encode(kwargs[name]) != before.get(name):
-                writer.write(
-                    {"event": "edited", "step": state.global_step, "on": event, "before": before.get(name)}
-                    | {"after": values.encode(kwargs[name])}
-                )
-        flags = _flags(kwargs["control"])
-        if flags != before["control"]:
-            writer.write(
-                {
-                    "event": "steered",
-                    "step": state.global_step,
-                    "on": event,
-                    "before": before["control"],
-                    "after": flags,
-                }
-            )
+        writer.step = state.global_step
+        payload = _payload(kwargs)
+        writer.write({"event": event, "step": state.global_step, **payload})
+        seen.clear()
+        seen.update(payload, control=_flags(kwargs["control"]))
+
+    return _observer("Witness", look)
+
+
+def watch(writer: Writer, seen: dict[str, Any]) -> Any:
+    """Return the callback behind the tracker: it writes `edited` and `steered` where something is not as `seen`."""
+
+    def look(event: str, state: Any, kwargs: dict[str, Any]) -> None:
+        changes = [("edited", seen.get(name), now) for name, now in _payload(kwargs).items()]
+        changes.append(("steered", seen["control"], _flags(kwargs["control"])))
+        for kind, before, after in changes:
+            if before != after:
+                writer.write({"event": kind, "step": state.global_step, "on": event, "before": before, "after": after})
 
     return _observer("Watch", look)
+
+
+def _payload(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: values.encode(kwargs[name]) for name in ("logs", "metrics") if name in kwargs}
 
 
 def _flags(control: Any) -> dict[str, bool]:
@@ -139,27 +127,18 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
         if not ours:
             return
         inside = [name for i in ours for name in module.stand_inside(self.callbacks[i], writer)]
-        before: dict[str, Any] = {}
-        pair = _observer("Snapshot", lambda event, state, kwargs: before.update(_snapshot(kwargs)))
+        seen: dict[str, Any] = {}
         neighbours = [type(c).__name__ for c in self.callbacks[: ours[0]]]
         writer.write({"event": "handler", "step": 0, "before": neighbours, "inside": inside})
         # Behind first: inserting it does not move the places in front.
-        self.callbacks.insert(ours[-1] + 1, watch(writer, before))
-        self.callbacks[ours[0] : ours[0]] = [witness(writer), pair]
+        self.callbacks.insert(ours[-1] + 1, watch(writer, seen))
+        self.callbacks[ours[0] : ours[0]] = [witness(writer, seen)]
 
     handler.__init__ = with_witness  # type: ignore[method-assign]
     try:
         yield
     finally:
         handler.__init__ = original  # type: ignore[method-assign]
-
-
-def _snapshot(kwargs: dict[str, Any]) -> dict[str, Any]:
-    taken: dict[str, Any] = {"control": _flags(kwargs["control"])}
-    for name in ("logs", "metrics"):
-        if name in kwargs:
-            taken[name] = values.encode(kwargs[name])
-    return taken
 
 
 def reporting_classes(names: list[str]) -> tuple[type, ...]:

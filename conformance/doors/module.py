@@ -11,6 +11,7 @@ real module unchanged and to the tape, with the caller's file and line. It takes
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.machinery
 import sys
 from collections.abc import Iterator
@@ -136,9 +137,15 @@ def _caller() -> str:
         frame = frame.f_back
     if frame is None:
         return ""
-    parts = Path(frame.f_code.co_filename).parts
+    return f"{_below_packages(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+@functools.cache
+def _below_packages(file: str) -> str:
+    """Return a source file's path below site-packages, its last two parts if it lies elsewhere."""
+    parts = Path(file).parts
     packages = [i for i, part in enumerate(parts) if part in ("site-packages", "dist-packages")]
-    return "/".join(parts[packages[-1] + 1 :] if packages else parts[-2:]) + f":{frame.f_lineno}"
+    return "/".join(parts[packages[-1] + 1 :] if packages else parts[-2:])
 
 
 def stand_in(names: tuple[str, ...], modules: list[ModuleType]) -> None:
