@@ -65,7 +65,6 @@ class _Stage:
         self.at = STAGES[0]
         self.error = ""
         self.trace = ""
-        self.frames: list[str] = []
 
     def __enter__(self) -> _Stage:
         return self
@@ -76,11 +75,10 @@ class _Stage:
             return False
         self.error = f"{type(error).__name__}: {error}"[:2000]
         self.trace = "".join(traceback.format_exception(kind, error, trace))[-6000:]
-        self.frames = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(trace)]
         return not isinstance(error, (KeyboardInterrupt,))
 
     def result(self) -> dict[str, Any]:
-        return {"stage": self.at, "error": self.error, "trace": self.trace, "frames": self.frames}
+        return {"stage": self.at, "error": self.error, "trace": self.trace}
 
 
 def live(
