@@ -89,7 +89,7 @@ def test_the_run_is_closed(trained: Evidence) -> None:
 
 @clause("TRN-10")
 def test_the_configuration_is_stored(trained: Evidence) -> None:
-    trained.judge(ledger.config_differences(trained.done.tape.end["config"], trained.part("config")))
+    trained.judge(ledger.config_differences(trained.done.tape, trained.part("config")))
 
 
 @clause("TRN-11")

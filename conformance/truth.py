@@ -278,13 +278,15 @@ class Delivered:
     def __init__(self, tape: Tape) -> None:
         self._by_event: list[list[tuple[str, Any]]] = []
         self._callbacks: list[str] = []
+        #: What came before the first log: the configuration.
+        self._early: list[tuple[str, Any]] = []
         for e in tape.events:
             if e["event"] == "on_log":
                 self._by_event.append([])
             elif e["event"] == "handler":
                 self._callbacks = e.get("inside", [])
-            elif e["event"] == "call" and e["door"] == "integration" and self._by_event:
-                self._by_event[-1] += list(_handed(e))
+            elif e["event"] == "call" and e["door"] == "integration":
+                (self._by_event[-1] if self._by_event else self._early).extend(_handed(e))
 
     @classmethod
     def of(cls, tape: Tape) -> Delivered | None:
@@ -298,10 +300,19 @@ class Delivered:
             return difference
         names = {difference.key, rename(difference.key)}
         handed = self._by_event[difference.event] if difference.event < len(self._by_event) else []
-        if any(key in names and compare(value, difference.trained) is None for key, value in handed):
-            return difference
+        return difference if _among(handed, names, difference.trained) else self._blamed(difference)
+
+    def judge_config(self, difference: Difference) -> Difference:
+        """Return the difference of a configuration key, blamed on the reporting callback if it left the key out."""
+        return difference if _among(self._early, {difference.key}, difference.trained) else self._blamed(difference)
+
+    def _blamed(self, difference: Difference) -> Difference:
         who = ", ".join(self._callbacks)
         return replace(difference, blame="trl", note=f"transformers' {who} did not hand it to the tracker")
+
+
+def _among(handed: list[tuple[str, Any]], names: set[str], value: Any) -> bool:
+    return any(key in names and compare(given, value) is None for key, given in handed)
 
 
 def _handed(call: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -16,31 +16,33 @@ TAG = "$"
 REPR_LIMIT = 300
 #: A list that holds itself twice doubles with every level.
 DEEPEST = 10
+#: Types whose every value is its own JSON.
+_AS_IS = {type(None), bool, int, str}
 
 
 def encode(value: Any, depth: int = 0) -> Any:
     """Return a JSON-able copy of `value` that shares nothing with it; never raises."""
-    if value is None or value is True or value is False or type(value) is str:
-        return value
-    if type(value) is int:
-        return value
-    if type(value) is float:
+    kind = type(value)
+    if kind is float:
         return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
+    if kind in _AS_IS:
+        return value
     if depth > DEEPEST:
-        return {TAG: "repr", "type": type(value).__qualname__, "v": f"nested deeper than {DEEPEST} levels"}
-    if isinstance(value, Mapping):
+        return {TAG: "repr", "type": kind.__qualname__, "v": f"nested deeper than {DEEPEST} levels"}
+    # Asking an abstract class about a type that it never saw takes a millisecond: `keys` first.
+    if hasattr(kind, "keys") and isinstance(value, Mapping):
         try:
             return _encode_mapping(value, depth)
         except Exception as error:  # a mapping of a library's own may be closed, or lie about its keys
             return _unreadable(value, error)
-    if type(value) in (list, tuple):
+    if kind in (list, tuple):
         items = [encode(item, depth + 1) for item in value]
-        return items if type(value) is list else {TAG: "tuple", "v": items}
+        return items if kind is list else {TAG: "tuple", "v": items}
     return _encode_object(value, depth)
 
 
 def _encode_mapping(value: Mapping[Any, Any], depth: int) -> Any:
-    items = [(k, encode(v, depth + 1)) for k, v in value.items()]
+    items = [(k, v if type(v) in _AS_IS else encode(v, depth + 1)) for k, v in value.items()]
     if all(type(k) is str for k, _ in items) and TAG not in value:
         return dict(items)
     return {TAG: "dict", "v": [[encode(k, depth + 1), v] for k, v in items]}

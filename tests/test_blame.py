@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from conformance.doors.ledger import config_differences
 from conformance.tape import Logged, Tape
 from conformance.truth import ABSENT, Delivered, Stored, differences, history
 
@@ -69,3 +70,15 @@ def test_the_history_and_the_door_disagree_in_either_direction() -> None:
     assert history_of([{"step": 1}], [{"loss": 0.5}]) == [("loss", ABSENT, 0.5)]
     assert history_of([{"loss": 0.25, "step": 1}], [{"loss": 0.5}]) == [("loss", 0.25, 0.5)]
     assert history_of([], [{"loss": 0.5}]) == [("loss", ABSENT, 0.5)]
+
+
+def test_a_configuration_key_that_was_not_handed_on_is_not_the_trackers_fault() -> None:
+    call = {"event": "call", "door": "integration", "path": "config.update", "kwargs": {}, "step": 0}
+    events = [
+        {"event": "handler", "step": 0, "before": [], "inside": ["AcmeCallback"]},
+        {**call, "args": [{"learning_rate": 0.1, "seed": 7}]},
+        {"event": "on_log", "step": 1, "logs": {}},
+        {"event": "end", "step": 1, "config": {"learning_rate": 0.1, "seed": 3, "warmup": 2}},
+    ]
+    found = config_differences(Tape({}, events), {})
+    assert {d.key: d.blame for d in found} == {"learning_rate": "tracker", "seed": "trl", "warmup": "trl"}

@@ -10,7 +10,7 @@ from conformance import values
 from conformance.surface.scan import HELD, Use, uses
 from conformance.tape import Logged, Tape
 from conformance.trainers import root
-from conformance.truth import ABSENT, Difference, Stored, compare, differences
+from conformance.truth import ABSENT, Delivered, Difference, Stored, compare, differences
 from conformance.verdict import NotApplicable, Unreachable
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def number_differences(logged: list[Logged], stored: list[Stored]) -> list[Diffe
     return differences(logged, stored, lambda key: key)
 
 
-def config_differences(told: dict[str, Any], kept: Any) -> list[Difference]:
+def config_differences(tape: Tape, kept: Any) -> list[Difference]:
     """Return the training arguments that are not in the stored configuration, or with another value.
 
     Only plain arguments (number, text, bool, None) are asked for. They are found by their own name, at whatever depth;
@@ -124,13 +124,15 @@ def config_differences(told: dict[str, Any], kept: Any) -> list[Difference]:
     for key, value in _flat(values.plain(kept)):
         flat.setdefault(key, []).append(value)
     found = []
-    for key, value in told.items():
+    delivered = Delivered.of(tape)
+    for key, value in tape.end["config"].items():
         asked = values.plain(value)
         if isinstance(asked, (dict, list, values.Unreadable)) or key in SECRET:
             continue
         here = flat.get(key, [])
         if not any(compare(value, v) is None or v == str(asked) for v in here):
-            found.append(Difference("config", None, key, asked, here[0] if here else ABSENT))
+            difference = Difference("config", None, key, asked, here[0] if here else ABSENT)
+            found.append(delivered.judge_config(difference) if delivered else difference)
     return found
 
 
