@@ -65,6 +65,8 @@ SETTINGS: dict[str, Any] = {
     "num_generations": 2,
     "log_completions": True,
     "dataloader_pin_memory": False,
+    # transformers 4.57 has "trackio" here: whoever is logged in gets a Space, whoever is not gets an error.
+    "trackio_space_id": None,
 }
 #: The PPO of the generation that trains by episodes; it stops after them and ignores max_steps.
 EPISODES = {

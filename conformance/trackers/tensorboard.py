@@ -1,11 +1,10 @@
-"""TensorBoard, as TRL users get it: `report_to="tensorboard"`."""
+"""TensorBoard, as TRL users get it: by transformers' TensorBoardCallback."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from conformance.tracker import Point, Tracker, report_to_key
 
@@ -19,9 +18,12 @@ class TensorBoard(Tracker):
         "integer": "scalars are float32, tensorboard/compat/proto/summary.proto: simple_value",
     }
 
-    def attach(self, store: Path, run: str) -> str:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(store / run)
-        return "tensorboard"
+    def attach(self, store: Path, run: str) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations import TensorBoardCallback
+
+        # `report_to` would leave the folder to a training argument in transformers 4, to the environment in 5.
+        return TensorBoardCallback(SummaryWriter(str(store / run)))
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
