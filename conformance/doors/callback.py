@@ -169,7 +169,7 @@ def handler(attachment: Attachment, run: str, folder: Path, models: Path) -> tup
     from conformance import tiny
 
     kind = transformers.TrainingArguments
-    wanted = {"use_cpu": True, "disable_tqdm": True, "trackio_space_id": None}
+    wanted: dict[str, Any] = {"use_cpu": True, "disable_tqdm": True, "trackio_space_id": None}
     wanted |= {"run_name": run, "report_to": attachment.report_to or "none"}
     args = kind(output_dir=str(folder), **{k: v for k, v in wanted.items() if k in kind.__dataclass_fields__})
     callbacks: list[Any] = [trainer_callback.DefaultFlowCallback]
