@@ -26,7 +26,7 @@ def test_none_is_not_stored_as_a_number(payload: Payloads) -> None:
 
 @clause("REC-04")
 def test_none_is_kept(payload: Payloads) -> None:
-    payload.hold("none", raising=False)
+    payload.hold("none", whole=False)
 
 
 @clause("REC-05")

@@ -39,7 +39,7 @@ def test_a_clause_says_what_it_asks_and_who_makes_it(law: Clause) -> None:
 
 @each
 def test_a_clauses_kinds_needs_and_capability_are_known(law: Clause) -> None:
-    assert law.kinds <= KINDS.keys() | OTHERS
+    assert set(law.kinds) <= KINDS.keys() | OTHERS
     assert set(law.needs) <= {"module", *OPTIONAL}
     assert bool(law.capability) is (law.keyword != "MUST"), (
         "what is asked for without MUST, and nothing else, may be refused"

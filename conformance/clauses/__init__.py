@@ -32,7 +32,7 @@ class Clause:
     source: str
     quote: tuple[str, ...]
     caught: tuple[str, ...]
-    kinds: frozenset[str] = frozenset()
+    kinds: tuple[str, ...] = ()
     keyword: str = "MUST"
     capability: str = ""
     needs: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def all_clauses() -> dict[str, Clause]:
 def _clause(level: int, row: dict[str, Any], where: str) -> Clause:
     lists: dict[str, Any] = {name: tuple(row.pop(name, ())) for name in ("quote", "caught", "needs")}
     try:
-        return Clause(level=level, kinds=frozenset(row.pop("kinds", ())), **lists, **row)
+        return Clause(level=level, kinds=tuple(row.pop("kinds", ())), **lists, **row)
     except TypeError as error:
         raise ValueError(f"{where}: {row.get('id', 'a clause without id')}: {error}") from error
 
