@@ -197,7 +197,8 @@ class Payloads(Evidence):
 
     def _differences_of_ordinary(self, example: list[dict[str, Any]]) -> set[str]:
         """Return the kinds of differences that there are without the special values."""
-        alone = self.bench.fresh(self.subject, tape.from_payloads([{ORDINARY: p[ORDINARY]} for p in example]))
+        numbers = [p[ORDINARY] if isinstance(p[ORDINARY], float) else 0.5 for p in example]
+        alone = self.bench.fresh(self.subject, tape.from_payloads([{ORDINARY: number} for number in numbers]))
         self.require_end(alone)
         return {d.kind for d in self.bench.differences(alone)} & OF_ANY_VALUE
 
