@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,3 +41,27 @@ class Reference(Tracker):
 
     def key(self, key: str) -> str:
         return report_to_key(key)
+
+
+class ReferenceWandb(Reference):
+    """The same tracker behind the name `wandb`: transformers' WandbCallback and TRL's own calls write.
+
+    A child process cannot call `trackio.wandb.install()` before everything else; the folder on its path says the same.
+    """
+
+    name = "reference-wandb"
+    module = ("wandb",)
+
+    def env(self, store: Path) -> Mapping[str, str]:
+        from trackio.wandb import STAND_IN
+
+        path = [STAND_IN, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {**super().env(store), "PYTHONPATH": os.pathsep.join(path)}
+
+    def attach(self, store: Path, run: str) -> str:
+        return "wandb"
+
+    def read(self, store: Path, run: str) -> Iterable[Point]:
+        # What the callback sets on the summary has the trainer's name and no step.
+        for step, key, value in self._run(store, run).points():
+            yield Point(step, key if "/" in key else report_to_key(key), value)

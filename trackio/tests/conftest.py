@@ -17,21 +17,25 @@ import pytest
 
 from trackio import context_vars, hooks, run, session
 
-# The real callers need their releases; where those are not installed, the file is not part of the suite.
-collect_ignore = [] if importlib.util.find_spec("transformers") else ["test_integrations.py"]
+# The real callers need their releases; where those are not installed, the files are not part of the suite.
+REAL = ["test_integrations.py", "test_callback.py", "test_callback_trl.py", "test_origin.py"]
+REAL += ["test_wandb_callers.py"]
+collect_ignore = [] if importlib.util.find_spec("transformers") else REAL
 
 
 def pytest_report_header() -> str:
-    """Say which releases `test_integrations.py` runs against."""
+    """Say which releases the files with real callers run against."""
     names = ("transformers", "trl", "accelerate")
     found = [f"{name} {importlib.metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
-    return f"integrations: {', '.join(found) or 'none installed, test_integrations.py is not collected'}"
+    return f"integrations: {', '.join(found) or 'none installed, without them not collected: ' + str(REAL)}"
 
 
 # Tests write nothing into the working directory: no database, and the tables Hypothesis makes go elsewhere.
 hypothesis.configuration.set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "trackio-hypothesis"))
-# No deadline: shared machines pause.
-hypothesis.settings.register_profile("here", database=None, deadline=None, max_examples=60)
+# No deadline: shared machines pause. Where nobody watches, every run tries the same examples.
+hypothesis.settings.register_profile(
+    "here", database=None, deadline=None, max_examples=60, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("here")
 
 
@@ -40,7 +44,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The root folder, empty and not yet there."""
     folder = tmp_path / "store"
     monkeypatch.setenv("TRACKIO_DIR", str(folder))
-    for name in ("TRACKIO_STRICT", "TRACKIO_FSYNC", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID"):
+    # The sampler has a thread, which belongs to the tests that ask for it.
+    monkeypatch.setenv("TRACKIO_SYSTEM", "0")
+    for name in ("TRACKIO_STRICT", "TRACKIO_FSYNC", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID", "EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     forget_everything()
     yield folder

@@ -39,13 +39,13 @@ def test_one_write_per_record(monkeypatch: pytest.MonkeyPatch, store: Path) -> N
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: writes.append(bytes(data)) or real(fd, data))
         trackio.log({"a": 1.5}, step=2)
-    assert len(writes) == 1 and writes[0].endswith(b'"log",2,{"a":1.5}]\n')
+    assert len(writes) == 1 and b'"log",2,{"a":1.5},' in writes[0] and writes[0].endswith(b"]\n")
 
 
 def test_what_log_returned_from_is_in_the_file(store: Path) -> None:
     trackio.init("p", "n")
     trackio.log({"a": 1})
-    assert b'"log",null,{"a":1}]\n' in only_journal(store).read_bytes()
+    assert b'"log",null,{"a":1},' in only_journal(store).read_bytes()
 
 
 def test_every_torn_end_costs_one_record_at_most(store: Path) -> None:

@@ -10,15 +10,17 @@ and accelerate use it.
     for step, key, value in trackio.Api().run("project", "run").points(): ...
 
 Environment, read at use: `TRACKIO_DIR` (where runs are kept), `TRACKIO_PROJECT` (the project when none is
-given), `TRACKIO_STRICT=1` (raise instead of counting), `TRACKIO_FSYNC=always` (sync every record).
+given), `TRACKIO_STRICT=1` (raise instead of counting), `TRACKIO_FSYNC=always` (sync every record),
+`TRACKIO_SYSTEM` (`0` never, `1` always read GPU, processor and memory), `TRACKIO_SYSTEM_INTERVAL` (seconds).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import context_vars
 from . import session as _session
+from . import system as _system
 from .api import Api
 from .arrays import Array
 from .config import CONFIG as config
@@ -27,30 +29,60 @@ from .journal import JournalDamaged
 from .rich import Histogram, Image, Table, Trace
 from .run import Run
 from .run import warn_once as _warn_once
+from .settings import TrackioConfig
 from .values import Marker
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
+    from .monitor import (
+        SmolLM3Monitor,
+        get_monitor,
+        log_checkpoint,
+        log_evaluation_results,
+        set_monitor,
+    )
 
 __all__ = [
     "Api",
     "Array",
+    "Artifact",
     "Config",
     "Histogram",
     "Image",
     "JournalDamaged",
     "Marker",
     "Run",
+    "SmolLM3Monitor",
     "Table",
     "Trace",
+    "TrackioConfig",
     "config",
     "context_vars",
     "finish",
     "freeze",
     "get_experiment_url",
+    "get_monitor",
     "init",
     "is_available",
     "log",
+    "log_artifact",
+    "log_checkpoint",
     "log_config",
+    "log_evaluation_results",
+    "log_system",
+    "set_monitor",
     "sync",
 ]
+
+#: What few programs use, by its module: imported when it is asked for.
+_LATE = {
+    "Artifact": "artifact",
+    "SmolLM3Monitor": "monitor",
+    "get_monitor": "monitor",
+    "log_checkpoint": "monitor",
+    "log_evaluation_results": "monitor",
+    "set_monitor": "monitor",
+}
 
 
 def init(
@@ -64,6 +96,8 @@ def init(
     private: bool | None = None,
     bucket_id: str | None = None,
     config: Any = None,
+    auto_log_gpu: bool | None = None,
+    gpu_log_interval: float | None = None,
     **ignored: Any,
 ) -> Run:
     """Begin or continue a run, make it current, and return it. A run that was current is finished.
@@ -74,8 +108,9 @@ def init(
     was in the same project (transformers 5.15 and later ask so for `evaluate()` after `train()`). `"never"`
     always begins a run, `"must"` raises ValueError where there is none. The default is `"allow"` with a
     name and `"never"` without. `space_id`, `bucket_id` and `private` are accepted (transformers 5.23.0,
-    integrations/integration_utils.py, `TrackioCallback.setup`); runs are kept in the local folder. Unknown
-    keywords warn once.
+    integrations/integration_utils.py, `TrackioCallback.setup`); runs are kept in the local folder.
+    `auto_log_gpu` and `gpu_log_interval` (seconds, 10 by default) are for the readings of the machine: by
+    default they are taken where NVML shows a GPU. Unknown keywords warn once.
 
     Raises ValueError for a `resume` that is none of these; OSError only with `TRACKIO_STRICT=1`.
     """
@@ -87,6 +122,7 @@ def init(
     run = _session.start(project, experiment_name if name is None else name, resume)
     if config is not None:
         run.config.update(config)
+    _system.start(run, auto_log_gpu, gpu_log_interval)
     return run
 
 
@@ -107,6 +143,16 @@ def finish() -> None:
 def log_config(values: Any = None, **more: Any) -> None:
     """Set keys of the configuration: `config.update`."""
     config.update(values, **more)
+
+
+def log_system(metrics: Any = None) -> None:
+    """Keep a reading of the machine in the current run: `metrics`, or one taken now; see `Run.log_system`."""
+    _session.current().log_system(metrics)
+
+
+def log_artifact(artifact: Any, name: str | None = None, type: str | None = None, **more: Any) -> Any:
+    """Keep files in the current run; see `Run.log_artifact`."""
+    return _session.current().log_artifact(artifact, name, type, **more)
 
 
 def get_experiment_url() -> str | None:
@@ -141,6 +187,12 @@ def _local_only(function: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if (module := _LATE.get(name)) is not None:
+        return getattr(import_module(f"{__name__}.{module}"), name)
+    if name == "wandb":  # `trackio.wandb.install()` after a bare `import trackio`
+        return import_module(f"{__name__}.wandb")
     # transformers compares it with 0.21.1 (5.23.0, `_freeze_space`). Looked up late: importlib.metadata is
     # slow to import.
     if name == "__version__":

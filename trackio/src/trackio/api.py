@@ -5,14 +5,17 @@ writer waits.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .journal import Damage, ends, host_name, journals, merged, start_ticks
+from .machine import boot_id, quiet_for, up_for
 from .paths import key, load_file, read_info, root
 from .rich import Table, is_rich
 from .values import Decoder, Marker, decode_mapping
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
 
 Point = tuple[int | None, str, Any]
 
@@ -108,10 +111,10 @@ class StoredRun:
                 raise
             return Marker("unreadable", type(error).__name__, str(error))
 
-    def _logged(self) -> Iterator[tuple[int, int | None, str, Any]]:
+    def _logged(self, wanted: str = "log") -> Iterator[tuple[int, int | None, str, Any]]:
         decode, plain = self._value, _PLAIN
         for _, moment, kind, step, body in self.records():
-            if kind != "log":
+            if kind != wanted:
                 continue
             if type(body) is dict:
                 for name, value in body.items():
@@ -148,6 +151,33 @@ class StoredRun:
             if type(value) not in _PLAIN and is_rich(value) and not isinstance(value, Table):
                 yield step, name, value
 
+    def system(self) -> Iterator[tuple[int, str, Any]]:
+        """Yield (time, key, value) of every reading of the system, in order: nanoseconds since 1970, text,
+        and mostly a number. The module `system` says what the keys mean. Raises JournalDamaged if strict.
+        """
+        for moment, _, name, value in self._logged("sys"):
+            yield moment, name, value
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Yield the stored artifacts, in order: `name`, `type`, `version`, `aliases`, `metadata`, `files()`,
+        `download(root)`.
+
+        Raises JournalDamaged if strict, and what a record that makes no sense makes it.
+        """
+        from .artifact import stored
+
+        manifests = [self._value(body) for _, _, kind, _, body in self.records() if kind == "file"]
+        yield from stored(self.folder, manifests, self.strict)
+
+    def artifact(self, name: str) -> Artifact:
+        """Return the artifact that `name` means: `model` or `model:latest`, `model:v2`, `model:<alias>`.
+
+        Raises KeyError, which names what there is; JournalDamaged if strict.
+        """
+        from .artifact import find
+
+        return find(list(self.artifacts()), name)
+
     def frame(self) -> Any:
         """Return the points as a pandas frame with the columns `time step key value`. Raises ImportError
         without pandas.
@@ -180,6 +210,8 @@ class StoredRun:
         writers = []
         for path in journals(self.folder):
             who, status, last = ends(path)
+            if not last:
+                continue  # its writer was killed before the first record
             if status in (None, "running"):
                 status = "running" if _alive(who, path) else "crashed"
             if who.get("parent") is None or status == "running":
@@ -193,9 +225,12 @@ class StoredRun:
 
 
 def _alive(who: dict[str, Any], path: str) -> bool:
-    if who.get("host") != host_name():
+    if who.get("host") != host_name() or who.get("boot", boot_id()) != boot_id():
+        # Another machine's; or, if it has this one's name and was written before this one was booted, it
+        # was this one's.
         try:
-            return time.time() - os.stat(path).st_mtime < SILENCE
+            longest = min(SILENCE, up_for()) if who.get("host") == host_name() else SILENCE
+            return quiet_for(path) < longest
         except OSError:
             return False
     pid, start = who.get("pid", 0), who.get("start", 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .settings import VARIABLES, shown
 from .values import Decoder, Encoder
 
 Changes = dict[Any, Any]
@@ -24,7 +25,8 @@ class Config(Mapping[Any, Any]):
 
     Values are kept as they would be read back, so a later change to the caller's object changes nothing
     here. Keys may have the names of methods: `config["update"]` is the key, `config.update` the method;
-    assigning an attribute sets the key.
+    assigning an attribute sets the key. `trackio.config` also has the fields of `TrackioConfig` as
+    attributes, where no key has that name; they are no keys.
     """
 
     __slots__ = ("__data", "__write")
@@ -54,6 +56,8 @@ class Config(Mapping[Any, Any]):
                 raise KeyError(name)
             return self.__data[name]
         except KeyError:
+            if self is CONFIG and name in VARIABLES:  # no key, and so neither counted nor written
+                return shown(name)
             raise AttributeError(f"the configuration has no key {name!r}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:

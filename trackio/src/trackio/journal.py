@@ -1,14 +1,16 @@
 """The journal: one append-only file per writer process, one line per record, one `os.write` per line.
 
-A line is a JSON array `[sequence, time, kind, step, body]` and a newline. `sequence` counts from 0 in each
-file, `time` is nanoseconds since 1970 and never falls within a file, `kind` is `open` (who writes), `log`,
-`cfg` or `status`, `step` is a number or null. Because the descriptor is O_APPEND and a line goes out in one
-call, a killed process leaves at most one torn line, and that at the end. Nothing is held back in memory:
-what was acknowledged is in the kernel's hands.
+A line is a JSON array `[sequence, time, kind, step, body, checksum]` and a newline. `sequence` counts from 0
+in each file, `time` is nanoseconds since 1970 and never falls within a file, `kind` is `open` (who writes),
+`log`, `sys`, `cfg` or `status`, `step` is a number or null, `checksum` is the CRC-32 of all before its comma:
+without it a flipped digit would be a value like any other. Because the descriptor is O_APPEND and a line
+goes out in one call, a killed process leaves at most one torn line, and that at the end. Nothing is held
+back in memory: what was acknowledged is in the kernel's hands.
 """
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import threading
@@ -16,10 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 import orjson
 
-from .paths import make_folder
+from .lines import lines, parse
+from .machine import boot_id
+from .paths import make_folder, write_all
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)
 
@@ -53,13 +58,21 @@ class Journal:
     makes its own.
     """
 
-    def __init__(self, folder: str, dirty: Callable[[Journal], None], parent: int | None = None) -> None:
-        """Create the file in `folder`. `dirty` is called when there is something to sync. Raises OSError."""
-        make_folder(folder)
+    def __init__(
+        self,
+        folder: str,
+        dirty: Callable[[Journal], None],
+        parent: int | None = None,
+        found: Callable[[], None] | None = None,
+    ) -> None:
+        """Create the file in `folder`. `dirty` is called when there is something to sync, `found` to make
+        the folder, now and if somebody deletes it. Raises OSError.
+        """
+        #: Makes the folder, and what else a reader needs to find it.
+        self.found = found or (lambda: make_folder(os.path.dirname(self.path)))
         pid, now = os.getpid(), time.time_ns()
         host = host_name()
         label = "".join(c if c.isascii() and c.isalnum() else "-" for c in host.partition("/")[0])[:40]
-        self.path = os.path.join(folder, f"w-{label}-{pid}-{now:x}.jsonl")
         # Re-entrant: a signal handler may write the status in the middle of an append by its own thread.
         self.lock = threading.RLock()
         self.unsynced = 0
@@ -67,13 +80,30 @@ class Journal:
         self._always = os.environ.get("TRACKIO_FSYNC") == "always"
         self._sequence = -1
         self._time = now
-        self._end = 0
-        self._fd: int | None = self._open(os.O_CREAT | os.O_EXCL)
-        who = {"host": host, "pid": pid, "start": start_ticks(pid), "parent": parent, "version": 1}
-        self.append(b"open", b"null", orjson.dumps(who))
+        #: Whether the file may end in a piece of a line.
+        self._torn = False
+        self._fd: int | None = None
+        self.path = os.path.join(folder, f"w-{label}-{pid}-{now:x}.jsonl")
+        self.found()
+        while self._fd is None:
+            try:
+                self._fd = self._open(os.O_CREAT | os.O_EXCL)
+            except FileExistsError:  # another machine of this name and time, on a shared folder
+                now += 1
+                self.path = os.path.join(folder, f"w-{label}-{pid}-{now:x}.jsonl")
+        who = {"host": host, "boot": boot_id(), "pid": pid, "start": start_ticks(pid), "parent": parent}
+        try:
+            self.append(b"open", b"null", orjson.dumps({**who, "version": 2}))
+        except BaseException:
+            # The caller tries again with the next record: it must not find descriptors and files used up.
+            os.close(self._fd)
+            with suppress(OSError):
+                os.unlink(self.path)
+            raise
 
     def _open(self, flags: int) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+        # For reading too: `_mend` and `_restore` look at what is there.
+        return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
 
     @property
     def closed(self) -> bool:
@@ -88,16 +118,21 @@ class Journal:
         with self.lock:
             if self._fd is None:
                 self._fd = self._open(0)
+            if self._torn:
+                self._mend()
             now = time.time_ns()
             if now < self._time:  # the clock was set back; order within a file is the order of writing
                 now = self._time
             self._time = now
             self._sequence += 1
-            line = b'[%d,%d,"%b",%b,%b]\n' % (self._sequence, now, kind, step, body)
+            line = b'[%d,%d,"%b",%b,%b' % (self._sequence, now, kind, step, body)
+            line += b",%d]\n" % crc32(line)
+            # True for as long as a signal handler that raises would leave a piece of the line behind.
+            self._torn = True
             written = os.write(self._fd, line)
             if written != len(line):
                 self._rest(line, written)
-            self._end += len(line)
+            self._torn = False
             self.unsynced += 1
             if sync or self._always:
                 self._sync_locked()
@@ -110,10 +145,50 @@ class Journal:
         assert self._fd is not None
         try:
             while written < len(line):
-                written += os.write(self._fd, line[written:])
+                count = os.write(self._fd, line[written:])
+                if not count:
+                    raise OSError(errno.EIO, "nothing was written")
+                written += count
         except OSError:
-            os.ftruncate(self._fd, self._end)
+            with suppress(OSError):  # the next append tries again
+                self._mend()
             raise
+
+    def _mend(self) -> None:
+        """Take back a piece of a line at the end; if that is refused, end it, as damage. Raises OSError."""
+        assert self._fd is not None
+        size = end = os.fstat(self._fd).st_size
+        while end:
+            begin = max(0, end - 65536)
+            newline = os.pread(self._fd, end - begin, begin).rfind(b"\n")
+            end = begin + newline + 1
+            if newline >= 0:
+                break
+        if end != size:
+            try:
+                os.ftruncate(self._fd, end)
+            except OSError:
+                os.write(self._fd, b"\n")
+        self._torn = False
+
+    def _restore(self) -> None:
+        """Write the file again, from the descriptor: somebody deleted it, and nothing recorded is ever lost.
+        Raises OSError.
+        """
+        assert self._fd is not None
+        self.found()
+        new = self._open(os.O_CREAT | os.O_EXCL)
+        try:
+            offset = 0
+            while part := os.pread(self._fd, 1 << 20, offset):
+                write_all(new, part)
+                offset += len(part)
+        except BaseException:
+            os.unlink(self.path)
+            os.close(new)
+            raise
+        os.close(self._fd)
+        self._fd = new
 
     def _sync_locked(self) -> None:
         assert self._fd is not None
@@ -127,6 +202,8 @@ class Journal:
         with self.lock:
             if self._fd is None or not self.unsynced:
                 return
+            if not os.fstat(self._fd).st_nlink:
+                self._restore()
             count, fd = self.unsynced, os.dup(self._fd)
         try:
             _fdatasync(fd)
@@ -190,14 +267,6 @@ class Damage:
         return f"Damage(torn={self.torn}, missing={self.missing}, lines={self.lines})"
 
 
-def _why_not(record: Any) -> str | None:
-    if type(record) is not list or len(record) != 5:
-        return "not a record of five parts"
-    if type(record[0]) is not int or type(record[1]) is not int or type(record[2]) is not str:
-        return "sequence, time or kind has a wrong type"
-    return None
-
-
 def read(path: str, strict: bool = True, damage: Damage | None = None) -> Iterator[list[Any]]:
     """Yield the records `[sequence, time, kind, step, body]` of one journal, in the order of writing.
 
@@ -206,27 +275,23 @@ def read(path: str, strict: bool = True, damage: Damage | None = None) -> Iterat
     sequence number that is not there was given to a record that its writer could not keep. Raises OSError.
     """
     damage = Damage() if damage is None else damage
-    loads = orjson.loads
-    offset, count, last = 0, 0, -1
-    with open(path, "rb") as file:
-        for line in file:
-            try:
-                record = loads(line)
-                reason = _why_not(record) if len(record) != 5 or type(record[0]) is not int else None
-            except (ValueError, TypeError, LookupError) as error:
-                reason = str(error)
-            if reason is None:
-                count += 1
-                if record[0] > last:
-                    last = record[0]
-                yield record
-            elif not line.endswith(b"\n"):
+    offset, count, last, sealed = 0, 0, -1, False
+    for line in lines(path):
+        try:
+            record, sealed = parse(line, sealed)
+        except ValueError as error:
+            if not line.endswith(b"\n"):
                 damage.torn += 1
             elif strict:
-                raise JournalDamaged(path, offset, reason)
+                raise JournalDamaged(path, offset, str(error)) from None
             else:
-                damage.lines.append((path, offset, reason))
-            offset += len(line)
+                damage.lines.append((path, offset, str(error)))
+        else:
+            count += 1
+            if record[0] > last:
+                last = record[0]
+            yield record
+        offset += len(line)
     damage.missing += max(0, last + 1 - count - len(damage.lines))
 
 
@@ -254,23 +319,28 @@ def merged(folder: str, strict: bool = True, damage: Damage | None = None) -> It
 
 
 def ends(path: str) -> tuple[dict[str, Any], str | None, int]:
-    """Return who wrote a journal, the last status in it, and the time of its last record. Raises OSError."""
+    """Return who wrote a journal, the last status in it, and the time of its last record, 0 without any.
+
+    Bad lines are passed over here; reading the run reports them. Raises OSError.
+    """
     who: dict[str, Any] = {}
-    status, last = None, b""
-    with open(path, "rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                last = line
-            head = line[:64]
-            if b',"open",' in head or b',"status",' in head:
-                with suppress(ValueError, IndexError, TypeError):
-                    record = orjson.loads(line)
-                    if record[2] == "open":
-                        who = record[4]
-                    elif record[2] == "status":
-                        status = record[4]
-    moment = last.split(b",", 2)[1:2]
-    return who, status, int(moment[0]) if moment and moment[0].isdigit() else 0
+    status, moment, last, sealed = None, 0, b"", False
+    for line in lines(path):
+        if line.endswith(b"\n"):
+            last = line
+        # Before the kind there are only digits.
+        if line.startswith((b',"open",', b',"status",'), line.find(b',"')):
+            with suppress(ValueError):
+                (_, moment, kind, _, body), sealed = parse(line, sealed)
+                if kind == "open":
+                    who = body
+                else:
+                    status = body
+    try:
+        moment = parse(last, sealed)[0][1]
+    except ValueError:
+        moment = os.stat(path).st_mtime_ns if last else 0
+    return who, status, moment
 
 
 def latest(folder: str) -> tuple[list[Any], Any]:
@@ -283,20 +353,27 @@ def latest(folder: str) -> tuple[list[Any], Any]:
     stepped: tuple[int, Any] = (0, None)
     for index, path in enumerate(journals(folder)):
         last = b""
-        with open(path, "rb") as file:
-            for line in file:
-                # Only a few lines matter, and their heads tell: decoding all would take seconds for a long
-                # run.
-                head = line[:64]
-                if b',"log",' in head:
-                    if b',"log",null,' not in head:
-                        last = line
-                elif b',"cfg",' in head:
-                    with suppress(ValueError, IndexError, TypeError):
-                        record = orjson.loads(line)
-                        changes.append((record[1], index, record[4]))
-        with suppress(ValueError, IndexError, TypeError):
-            record = orjson.loads(last)
-            stepped = max(stepped, (record[1], record[3]), key=lambda pair: pair[0])
+        for line in lines(path):
+            # Only a few lines matter, and their heads tell: decoding all would take seconds for a long run.
+            kind = line.find(b',"')
+            if line.startswith(b',"log",', kind):
+                if not line.startswith(b',"log",null,', kind):
+                    last = line
+            elif line.startswith(b',"cfg",', kind):
+                with suppress(ValueError):
+                    record, _ = parse(line)
+                    changes.append((record[1], index, record[4]))
+        if last:
+            stepped = max(stepped, _stepped(path, last), key=lambda pair: pair[0])
     changes.sort(key=lambda change: change[:2])
     return [body for _, _, body in changes], stepped[1]
+
+
+def _stepped(path: str, last: bytes) -> tuple[int, Any]:
+    """Return time and step of the last record with a step: `last`, or one before if that is torn."""
+    try:
+        record, _ = parse(last)
+    except ValueError:
+        steps = (record for record in read(path, strict=False) if record[2] == "log")
+        return max(((record[1], record[3]) for record in steps if record[3] is not None), default=(0, None))
+    return record[1], record[3]

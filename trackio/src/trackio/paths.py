@@ -7,6 +7,7 @@ created once and never changed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -99,19 +100,21 @@ def _numbered(folder: str, base: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def claim(top: str, project: str, name: str, resume: str) -> tuple[str, bool]:
+def claim(top: str, project: str, name: str, resume: str, created: int | None = None) -> tuple[str, bool]:
     """Return the folder of the run `name` of `project` below `top`, and whether the run was there before.
 
     `resume` is `allow` (continue the latest run of that name, else begin it), `must` (raises ValueError if
-    there is none) or `never` (always begin a new one, in a folder of its own). Several processes may ask at
-    the same time: with `allow` they meet in one folder, with `never` in none. Raises OSError.
+    there is none), `never` (always begin a new one, in a folder of its own), or the id of a run that is there
+    (continue that one). Several processes may ask at the same time: with `allow` they meet in one folder,
+    with `never` in none. `created` is in nanoseconds since 1970, by default now. Raises OSError.
     """
     parent = os.path.join(top, key(project))
     base = key(name)
     present = _numbered(parent, base) if os.path.isdir(parent) else []
     if resume != "never":
         for _, entry in reversed(present):
-            if _is(read_info(os.path.join(parent, entry)), project, name):
+            mine = resume in ("allow", "must", entry)
+            if mine and _is(read_info(os.path.join(parent, entry)), project, name):
                 return os.path.join(parent, entry), True
         if resume == "must":
             raise ValueError(f"resume='must', but project {project!r} has no run {name!r}")
@@ -125,7 +128,7 @@ def claim(top: str, project: str, name: str, resume: str) -> tuple[str, bool]:
             number += 1
             continue
         make_folder(folder)
-        info = {"project": project, "name": name, "id": run_id, "created": time.time_ns()}
+        info = {"project": project, "name": name, "id": run_id, "created": created or time.time_ns()}
         try:
             write_once(os.path.join(folder, RUN_FILE), orjson.dumps(Encoder()(info)))
         except FileExistsError:
@@ -152,6 +155,11 @@ def store_file(folder: str, data: bytes) -> str:
 
 
 def load_file(folder: str, digest: str) -> bytes:
-    """Return what `store_file` kept. Raises OSError."""
+    """Return what `store_file` kept. Raises OSError if it is gone or damaged."""
+    from hashlib import sha256
+
     with open(os.path.join(folder, "files", os.path.basename(digest)), "rb") as file:
-        return file.read()
+        data = file.read()
+    if sha256(data).hexdigest() != digest:
+        raise OSError(errno.EIO, "the contents are not those its name says", file.name)
+    return data

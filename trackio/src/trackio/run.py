@@ -12,17 +12,21 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from . import config as configuration
-from . import hooks
+from . import hooks, system
+from .config import CONFIG, Config
 from .flush import FLUSHER
 from .journal import Journal, latest
-from .paths import RUN_FILE, claim, make_folder, store_file
+from .paths import RUN_FILE, claim, make_folder, store_file, write_once
 from .values import Decoder, decode_mapping, encode_mapping
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
 
 _warned: set[str] = set()
 
@@ -58,14 +62,16 @@ class Run:
         self._parent: int | None = None
         self._successor: Run | None = None
         self._step: Any = None
-        self._written = self._dropped = 0
+        self._written = self._dropped = self._unsampled = 0
         self._last_error: str | None = None
         self._outcome = "finished"
         self._finished = False
         self._late = False
         #: The configuration: `trackio.config` while this is the latest run, then an object of its own.
-        self.config: configuration.Config = configuration.CONFIG
+        self.config: Config = CONFIG
         self._settings: dict[Any, Any] = {}
+        #: What `run.json` says.
+        self._identity = b""
 
     # -- identity
     # ----------------------------------------------------------------------------------------------------
@@ -92,12 +98,25 @@ class Run:
         Raises OSError; ValueError for `must`.
         """
         self._folder, there = claim(self._top, self.project, self.name, self._resume)
+        with open(os.path.join(self._folder, RUN_FILE), "rb") as file:
+            self._identity = file.read()
         if there:
             decode = Decoder()
             changes, self._step = latest(self._folder)
             for body in changes:
                 self._settings.update(decode_mapping(body, decode))
         return there
+
+    def _found(self) -> None:
+        """Make the folder and its `run.json`, unless they are there: somebody may delete them at any time.
+        Raises OSError.
+        """
+        assert self._folder is not None
+        make_folder(self._folder)
+        path = os.path.join(self._folder, RUN_FILE)
+        if not os.path.exists(path):
+            with suppress(FileExistsError):
+                write_once(path, self._identity)
 
     def _open(self) -> Journal:
         """Return the journal, opened, in a folder that is there. Raises OSError."""
@@ -109,7 +128,7 @@ class Run:
             if journal is not None and self._finished and not os.path.exists(journal.path):
                 self._journal = None  # somebody deleted the folder of a finished run
             if self._journal is None:
-                self._journal = Journal(self._folder, FLUSHER.touch, self._parent)
+                self._journal = Journal(self._folder, FLUSHER.touch, self._parent, self._found)
                 hooks.OPEN.add(self)
             elif self._finished:
                 # Nobody may finish it a second time, so what comes late is brought to the disk at once, and
@@ -153,6 +172,82 @@ class Run:
         except Exception as error:
             self._fail(error)
 
+    def log_artifact(
+        self,
+        artifact_or_path: Any,
+        name: Any = None,
+        type: Any = None,
+        aliases: Any = None,
+        metadata: Any = None,
+        *,
+        link: bool | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        **ignored: Any,
+    ) -> Artifact:
+        """Keep an `Artifact`, a file, a folder, or a dict (as `config.json`), and return the artifact.
+
+        It is stored on return: what was given may be deleted. Its contents are kept once, by digest, and the
+        record follows when all of them are on the disk. Each call makes the next version of `name` (by
+        default that of the file or folder) in this run. `aliases` is a text or several; `latest` needs not
+        be given. `metadata` is added to the artifact's own.
+
+        Contents are copied, as a reflink where the file system can. `link`: True makes hard links, which
+        take neither time nor space; but whoever later rewrites such a file in place changes what is stored,
+        which `verify` finds and nothing can undo. None does so for files of 1 MiB and more below a folder
+        `checkpoint-<step>`, which transformers writes once (5.23.0, trainer.py, `_save_checkpoint`); False
+        for none.
+
+        `progress(done_bytes, total_bytes)` is called if it takes more than two seconds. Raises nothing,
+        unless `TRACKIO_STRICT=1`: then OSError, TypeError, ValueError. Not kept, the artifact has no
+        `version`, and `health` counts it.
+        """
+        from .artifact_log import log_artifact
+
+        for keyword in ignored:
+            warn_once(f"log_artifact() does not know the keyword {keyword!r}")
+        return log_artifact(
+            self, artifact_or_path, name, type, aliases, metadata, link=link, progress=progress
+        )
+
+    def log_checkpoint(
+        self,
+        path: Any,
+        step: Any = None,
+        metadata: Any = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Artifact:
+        """Keep a checkpoint, a folder or a file, as the next version of the artifact `checkpoint`, of type
+        `model`, with the alias `step-<step>`.
+
+        The step is `step`; else the one in a folder's name `checkpoint-<step>`; else the last known one. See
+        `log_artifact`.
+        """
+        from .artifact_log import log_checkpoint
+
+        return log_checkpoint(self, path, step, metadata, progress)
+
+    def log_system(self, metrics: Any = None) -> None:
+        """Keep `metrics`, a dict, as a reading of the system, which has no step; by default one taken now.
+
+        `system.sample` says what that holds. Raises nothing, unless `TRACKIO_STRICT=1`: then OSError,
+        TypeError.
+        """
+        try:
+            values = system.sample() if metrics is None else dict(metrics)
+            if self._journal is None or self._finished:
+                self._open()
+            self._log_system(values)
+            self._written += 1
+        except Exception as error:
+            self._fail(error)
+
+    def _log_system(self, values: dict[Any, Any]) -> None:
+        """Keep a reading, if the run is open. Raises OSError."""
+        journal = self._journal
+        if journal is not None and not self._finished:
+            journal.append(b"sys", b"null", encode_mapping(values, self._store), self._late)
+
     def _known(self, step: Any) -> int | None:
         """Return `step` as an int; the last known one if it is none: transformers and TRL pass ints, others
         tensors.
@@ -189,11 +284,14 @@ class Run:
 
     def health(self) -> dict[str, Any]:
         """Return `written` and `dropped` (calls that were kept and that were not), `unsynced` (records a
-        power failure could take) and `last_error` (text or None), of this process.
+        power failure could take) and `last_error` (text or None), of this process; `unsampled` (readings
+        of the system that lack a GPU) if there are any.
         """
         unsynced = self._journal.unsynced if self._journal else 0
         error = self._last_error or FLUSHER.last_error
-        return {"written": self._written, "dropped": self._dropped, "unsynced": unsynced, "last_error": error}
+        lacking = {"unsampled": self._unsampled} if self._unsampled else {}
+        kept = {"written": self._written, "dropped": self._dropped, "unsynced": unsynced}
+        return {**kept, **lacking, "last_error": error}
 
     # -- the end
     # -----------------------------------------------------------------------------------------------------
@@ -205,6 +303,7 @@ class Run:
         """
         from . import session
 
+        system.stop(self)
         with self._lock:
             journal, was = self._journal, self._finished
             self._finished = True
@@ -239,7 +338,7 @@ class Run:
             self._journal.abandon()
             self._journal = None
         self._parent = os.getppid()
-        self._written = self._dropped = 0
+        self._written = self._dropped = self._unsampled = 0
         self._last_error = None
         self._finished = False
 
@@ -261,6 +360,7 @@ class Run:
                         os.rename(os.path.join(files, name), os.path.join(self._folder, "files", name))
                     os.rmdir(files)
                 journal.move(self._folder)
+                journal.found = self._found
             except OSError:
                 return
             hooks.OPEN.discard(other)

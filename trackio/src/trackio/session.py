@@ -64,7 +64,7 @@ def current() -> Run:
             # TRL profiles and logs tables without asking for a run (1.16.0, extras/profiling.py,
             # `_log_metrics`), also before the callback's init. What comes early is kept here, and moves to
             # the run that init makes.
-            _provisional = start(None, None, None)
+            _provisional = start(None, generated_name(), "never")
         return _provisional
 
 
@@ -89,17 +89,28 @@ def _text(name: Any) -> str:
     return os.fsdecode(name) if isinstance(name, (bytes, os.PathLike)) else str(name)
 
 
-def start(project: Any, name: Any, resume: Any) -> Run:
-    """Return the run of that identity, current and open; the module's `init` says what the arguments mean."""
+def _named(name: Any) -> str:
+    # The name that `TrackioConfig` says: the origin's callers set it and call `init` without any.
+    return (os.environ.get("EXPERIMENT_NAME") or generated_name()) if name is None else _text(name)
+
+
+def project_name(project: Any) -> str:
+    """Return a project's name as text; for None the default one's."""
+    return _text((os.environ.get("TRACKIO_PROJECT") or "huggingface") if project is None else project)
+
+
+def start(project: Any, name: Any, resume: Any, *, top: str | None = None, run_id: str | None = None) -> Run:
+    """Return the run of that identity, current and open; the module's `init` says what the arguments mean.
+
+    `top` is the root folder, by default `$TRACKIO_DIR`; `run_id` the id of a run of that name to continue.
+    """
     global _provisional, _last
     if resume is not None and resume not in RESUME:
         raise ValueError(f"resume is {resume!r}; it may be 'allow', 'must' or 'never'")
-    top = root()
+    top = top or root()
     with _lock:
         how = RESUME[resume] if resume is not None else ("allow" if name is not None else "never")
-        if project is None:
-            project = os.environ.get("TRACKIO_PROJECT") or "huggingface"
-        project = _text(project)
+        how, project = run_id or how, project_name(project)
         early, previous = _provisional, active()
         if previous is not None and previous is not early:
             previous.finish()
@@ -107,7 +118,7 @@ def start(project: Any, name: Any, resume: Any) -> Run:
         if again is not None and (again._top, again.project) == (top, project):
             run = again
         else:
-            run = _find(top, project, generated_name() if name is None else _text(name), how)
+            run = _find(top, project, _named(name), how)
         if early is not None:
             _provisional = None
             run._adopt(early)

@@ -15,11 +15,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from .arrays import Array, encode_array, encode_numpy, encode_tensor
+from .settings import Secret
 
 MARK = "$"
 
@@ -137,6 +139,8 @@ class Encoder:
             return record
         if (record := encode_tensor(value, self)) is not None:
             return record
+        if isinstance(value, Secret):
+            return "***"
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
@@ -190,7 +194,8 @@ class Encoder:
         `limit`.
         """
         if self.store is not None and len(data) > limit:
-            return {"file": self.store(data)}
+            with suppress(OSError):  # what cannot be kept beside the journal is kept in it
+                return {"file": self.store(data)}
         return _base64(data)
 
 
