@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import trackio
@@ -47,6 +47,7 @@ OUTCOMES = st.none() | st.integers(0, 60) | st.sampled_from(FAULTS).map(lambda n
 
 
 @given(st.lists(OUTCOMES, max_size=40), st.booleans())
+@example([1, 0, 0], False)
 def test_any_sequence_of_short_and_failing_writes(outcomes: list[int | None], truncate: bool) -> None:
     real, real_truncate, plan = os.write, os.ftruncate, iter(outcomes)
 

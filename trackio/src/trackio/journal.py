@@ -168,7 +168,8 @@ class Journal:
             try:
                 os.ftruncate(self._fd, end)
             except OSError:
-                os.write(self._fd, b"\n")
+                if not os.write(self._fd, b"\n"):
+                    raise
         self._torn = False
 
     def _restore(self) -> None:
