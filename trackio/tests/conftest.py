@@ -19,7 +19,7 @@ from trackio import context_vars, hooks, run, session
 
 # The real callers need their releases; where those are not installed, the files are not part of the suite.
 REAL = ["test_integrations.py", "test_callback.py", "test_callback_trl.py", "test_origin.py"]
-REAL += ["test_wandb_callers.py"]
+REAL += ["test_wandb_callers.py", "test_cli_import.py"]
 collect_ignore = [] if importlib.util.find_spec("transformers") else REAL
 
 

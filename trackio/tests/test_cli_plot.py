@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import math
 import re
 import xml.etree.ElementTree
@@ -26,13 +27,13 @@ def two_runs() -> None:
 
 
 def plot(path: Path, *arguments: str) -> None:
-    pytest.importorskip("matplotlib")
+    importlib.import_module("matplotlib")
     assert main(["plot", "p", "--all", "-o", str(path), *arguments]) == 0
 
 
 @pytest.mark.usefixtures("two_runs")
 def test_a_png_has_both_runs(tmp_path: Path) -> None:
-    pillow = pytest.importorskip("PIL.Image")
+    pillow = importlib.import_module("PIL.Image")
     plot(tmp_path / "o.png")
     with pillow.open(tmp_path / "o.png") as image:
         assert image.format == "PNG" and image.width > 600
@@ -111,7 +112,7 @@ def test_a_pdf_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("two_runs")
 def test_the_latest_run_alone_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("matplotlib")
+    importlib.import_module("matplotlib")
     assert main(["plot", "p", "-o", str(tmp_path / "o.svg")]) == 0
     assert "2 metrics of 1 run in" in capsys.readouterr().err
     assert main(["plot", "p", "-o", str(tmp_path / "o.svg")]) == 2
