@@ -156,7 +156,9 @@ class Bench:
             stage, error, trace = outcome.value["stage"], outcome.value["error"], outcome.value["trace"]
         else:
             # No answer: the tape says how far it came.
-            stage = "train" if any(e["event"].startswith("on_") for e in tape.events) else "build"
+            stage = "attach" if not tape.events else "build"
+            if any(e["event"].startswith("on_") for e in tape.events):
+                stage = "train"
             how = {"hung": "the process hung", "died": "the process died", "raised": "the kit failed"}[outcome.state]
             error, trace = f"{how}: {outcome.error}", outcome.trace or outcome.output[-4000:]
         cwd = outcome.folder / "cwd" if outcome.folder else folder

@@ -92,6 +92,7 @@ def live(
     writer = tape.Writer(folder / "tape.jsonl", {"trainer": trainer.name, "run": run, "versions": versions()})
     with _Stage() as stage, contextlib.ExitStack() as doors:
         attached = _attached(tracker, store, run)
+        writer.write({"event": "attached", "step": 0})
         stage.at = "build"
         doors.enter_context(callback.stand(attached, writer))
         doors.enter_context(module.stand(names, attached.modules, writer))
@@ -147,6 +148,7 @@ def replay(
     writer = tape.Writer(folder / "tape.jsonl", {**played.header, "run": run, "versions": versions()})
     with _Stage() as stage, contextlib.ExitStack() as doors:
         attached = _attached(tracker, store, run)
+        writer.write({"event": "attached", "step": 0})
         stage.at = "build"
         doors.enter_context(module.stand(names, attached.modules, writer))
         with callback.stand(attached, writer):

@@ -7,7 +7,8 @@ the header (versions, trainer, tracker); every other line is an event with its `
 * `call`: a call that reached the tracker's module, through TRL (`door` = `module`) or through transformers' reporting
   callback (`door` = `integration`), with `path`, `args`, `kwargs` and `where`, the caller's file and line;
 * `edited`, `steered`: what the tracker's callback changed in the caller's `logs` and in `TrainerControl`;
-* `handler`, `named`: who stands before the tracker, and what the training calls the run;
+* `attached`, `handler`, `named`: that the tracker's `attach` returned, who stands before the tracker, and what the
+  training calls the run;
 * `end`: the trainer's `log_history` and what the training came to.
 
 Values are encoded by `conformance.values`.
