@@ -49,11 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for level in config.getoption("level"):
         if level not in {law.level for law in laws.values()}:
             raise pytest.UsageError(f"--level {level}: there are levels 0, 1 and 2")
+    called: dict[str, str] = {}
     for word in config.getoption("tracker"):
         try:
             line = registry.unusable(word)
         except registry.UnknownTracker as error:
             raise pytest.UsageError(str(error)) from error
+        name = registry.load(word).name
+        if not line and called.setdefault(name, word) != word:
+            line = f"{called[name]!r} and {word!r} are both called {name!r}: give one class a `name` of its own"
         if line:
             raise pytest.UsageError(line)
     known = {trainer.id for trainer in discover()} if release("trl") else set()

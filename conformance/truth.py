@@ -37,6 +37,7 @@ KINDS = {
     "text": "a text is not stored as itself",
     "scalar": "a numpy or torch scalar is not stored as its number",
     "nested": "a list or dict is not stored as itself",
+    "merged": "two keys are stored as one",
     "unlogged": "log_history and the tracker's door do not agree",
 }
 #: float32 keeps 24 bits: what is nearer than this (relative) has lost precision, not its value.
@@ -159,6 +160,7 @@ def differences(
     trained: dict[str, list[Logged]] = {}
     for point in logged:
         trained.setdefault(rename(point.key), []).append(point)
+    merged = [d for name, points in trained.items() for d in _merged(name, points)]
     kept: dict[str, list[Stored]] = {}
     for found in stored:
         if found.key in trained:
@@ -167,10 +169,18 @@ def differences(
     survived = [point for match in matches for point, _ in match.pairs]
     everything = [point for points in trained.values() for point in points]
     missing = _Missing(everything, survived)
-    found_differences = [d for match in matches for d in match.differences(missing)]
+    found_differences = [*merged, *(d for match in matches for d in match.differences(missing))]
     if delivered is not None:
         found_differences = [delivered.judge(d, rename) for d in found_differences]
     return sorted(found_differences, key=lambda d: (d.event, d.key))
+
+
+def _merged(name: str, points: list[Logged]) -> Iterator[Difference]:
+    """Yield the keys that nobody can tell from an earlier one when they are read back under `name`."""
+    first = points[0]
+    for p in {p.key: p for p in reversed(points)}.values():
+        if p.key != first.key:
+            yield Difference("merged", p.step, p.key, p.key, name, p.step, note=f"as {first.key} is", event=p.event)
 
 
 class _Missing:
@@ -298,6 +308,10 @@ class Delivered:
         """Return the difference, blamed on the reporting callback if the trained point never passed it."""
         if difference.trained is ABSENT or difference.kind == "step":
             return difference
+        if difference.kind == "merged":
+            # Handed on under the name that another key has as well.
+            own = any(key == difference.key for handed in self._by_event for key, _ in handed)
+            return difference if own else self._blamed(difference)
         names = {difference.key, rename(difference.key)}
         handed = self._by_event[difference.event] if difference.event < len(self._by_event) else []
         return difference if _among(handed, names, difference.trained) else self._blamed(difference)

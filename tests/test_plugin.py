@@ -25,6 +25,10 @@ class Acme(Tracker):
         return []
 
 
+class Again(Acme):
+    name = "acme"
+
+
 class Half(Tracker):
     def attach(self, store, run):
         return "acme"
@@ -51,6 +55,10 @@ def suite(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         (["--tracker", "trakio"], "no tracker 'trakio'. Did you mean 'trackio'?"),
         (["--tracker", "acme.py:Half"], "class Half has no read(self, store, run); define it"),
         (["--tracker", "acme.py:Other"], "'acme.py' has no class 'Other'"),
+        (
+            ["--tracker", "acme.py:Acme", "--tracker", "acme.py:Again"],
+            "are both called 'acme': give one class a `name`",
+        ),
         (["--tracker", "acme.py:Acme", "--clause", "XXX"], "--clause XXX: there is no such clause. Known: ATT-01, "),
         (["--tracker", "acme.py:Acme", "--level", "9"], "--level 9: there are levels 0, 1 and 2"),
         (["--tracker", "acme.py:Acme", "--trainer", "gropo"], "exports no such trainer. Did you mean grpo?"),

@@ -61,7 +61,7 @@ EXAMPLES = {
 
 
 def test_every_kind_but_that_of_the_history_has_an_example() -> None:
-    assert EXAMPLES.keys() == KINDS.keys() - {"unlogged"}
+    assert EXAMPLES.keys() == KINDS.keys() - {"unlogged", "merged"}
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -83,6 +83,13 @@ def test_a_fault_is_told_with_both_values(kind: str) -> None:
         assert (d.trained, d.step) != (d.stored, d.stored_step)
         assert d.blame == "tracker"
         assert values.show(d.trained)
+
+
+def test_two_keys_that_are_read_back_as_one_are_told() -> None:
+    trained = [(0, 1, "a/b", 0.5), (0, 1, "a_b", 0.25), (1, 2, "a_b", 0.125)]
+    kept = [(1, "a_b", 0.5), (1, "a_b", 0.25), (2, "a_b", 0.125)]
+    (merged,) = found(trained, kept, rename=lambda key: key.replace("/", "_"))
+    assert (merged.kind, merged.key, merged.stored, merged.note) == ("merged", "a_b", "a_b", "as a/b is")
 
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -123,7 +130,7 @@ def test_keys_are_looked_up_under_the_trackers_names() -> None:
 def test_two_keys_that_become_one_are_compared_together() -> None:
     trained = [(0, 1, "a/b", 1.0), (0, 1, "a_b", 2.0)]
     merged = found(trained, [(1, "a_b", 2.0)], rename=lambda key: key.replace("/", "_"))
-    assert [(d.kind, d.key) for d in merged] == [("missing", "a/b")]
+    assert [(d.kind, d.key) for d in merged] == [("missing", "a/b"), ("merged", "a_b")]
 
 
 @pytest.mark.parametrize(
