@@ -57,7 +57,7 @@ def suite(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         (["--tracker", "acme.py:Other"], "'acme.py' has no class 'Other'"),
         (
             ["--tracker", "acme.py:Acme", "--tracker", "acme.py:Again"],
-            "are both called 'acme': give one class a `name`",
+            "are both called 'acme': give one class",
         ),
         (["--tracker", "acme.py:Acme", "--clause", "XXX"], "--clause XXX: there is no such clause. Known: ATT-01, "),
         (["--tracker", "acme.py:Acme", "--level", "9"], "--level 9: there are levels 0, 1 and 2"),
