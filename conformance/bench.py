@@ -8,16 +8,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from conformance import fixtures, registry, values
+from conformance.delivered import Delivered
 from conformance.sandbox import Outcome, Sandbox, SandboxError
+from conformance.scenarios import SCENARIOS
 from conformance.tape import Tape
 from conformance.tracker import Tracker
 from conformance.trainers import Trainer, minor, release
-from conformance.truth import Delivered, Difference, Stored, differences
+from conformance.truth import Difference, Stored, differences
 from conformance.verdict import Untestable
 
 
@@ -62,6 +64,7 @@ class Bench:
         self._sandboxes = sandboxes
         self._number = 0
         self._kept: dict[tuple[str, str], Run] = {}
+        self._endured: dict[tuple[str, str], list[Run]] = {}
 
     @functools.cached_property
     def sandbox(self) -> Sandbox:
@@ -106,19 +109,50 @@ class Bench:
             self._kept[kind, subject] = make(self._name(subject))
         return self._kept[kind, subject]
 
-    def _train(self, trainer: Trainer, name: str, word: str | None) -> Run:
-        folder = self._new_folder(name)
-        outcome = self.sandbox.run(
-            "conformance.jobs:live",
-            tracker=word,
-            trainer=trainer,
-            store=self.store,
-            run=name,
-            models=self.models,
-            folder=folder,
-            settings={},
-        )
-        return self._finish(name, folder, outcome, read=word is not None)
+    def endure(self, trainer: Trainer, scenario: str) -> list[Run]:
+        """Return the run of a scenario with this tracker; two of them where it trains twice."""
+        key = ("endure", scenario)
+        if key not in self._endured:
+            self._endured[key] = self._play_scenario(trainer, scenario, self.word)
+        return self._endured[key]
+
+    def endure_bare(self, trainer: Trainer, scenario: str) -> list[Run]:
+        """Return the control of a scenario: the same acts without a tracker."""
+        cache = self._sandboxes.endured
+        key = (id(self.sandbox), scenario)
+        if key not in cache:
+            cache[key] = self._play_scenario(trainer, scenario, None)
+        return cache[key]
+
+    def _play_scenario(self, trainer: Trainer, scenario: str, word: str | None) -> list[Run]:
+        acts = SCENARIOS[scenario]
+        if scenario != "twice":
+            return [self._train(trainer, self._name(scenario), word, acts)]
+        names = [self._name(scenario) for _ in range(2)]
+        first, second = (self._arguments(trainer, name, word, acts) for name in names)
+        outcome = self.sandbox.run("conformance.jobs:twice", first=first, second=second)
+        parts = outcome.value if outcome.state == "ok" else (None, None)
+        return [
+            self._finish(name, made["folder"], replace(outcome, value=part), read=word is not None)
+            for name, made, part in zip(names, (first, second), parts, strict=True)
+        ]
+
+    def _arguments(self, trainer: Trainer, name: str, word: str | None, acts: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "tracker": word,
+            "trainer": trainer,
+            "store": self.store,
+            "run": name,
+            "models": self.models,
+            "folder": self._new_folder(name),
+            "settings": {},
+            "acts": acts,
+        }
+
+    def _train(self, trainer: Trainer, name: str, word: str | None, acts: tuple[str, ...] = SCENARIOS["train"]) -> Run:
+        arguments = self._arguments(trainer, name, word, acts)
+        outcome = self.sandbox.run("conformance.jobs:live", **arguments)
+        return self._finish(name, arguments["folder"], outcome, read=word is not None)
 
     def control(self, tape: Tape) -> None:
         """Replay a tape without any tracker; raises Untestable if even that fails: the fault is the kit's."""
@@ -188,6 +222,7 @@ class Sandboxes:
         self.models = folder / "models"
         self._open: dict[str, Sandbox | str] = {}
         self.bare: dict[tuple[int, str], Run] = {}
+        self.endured: dict[tuple[int, str], list[Run]] = {}
 
     def get(self, env: dict[str, str], folder: Path) -> Sandbox:
         """Return the warm parent for `env`, started at first use. Raises Untestable if it cannot start."""

@@ -17,17 +17,39 @@ import pytest
 from conformance import gapfiles, tape, values
 from conformance.bench import Bench, Run, Sandboxes, tapes
 from conformance.clauses import Clause, all_clauses
+from conformance.delivered import Delivered
+from conformance.scenarios import ON_PURPOSE, TRAINER
 from conformance.tape import Tape
-from conformance.trainers import Trainer
-from conformance.truth import Difference
+from conformance.trainers import Trainer, discover
+from conformance.truth import ABSENT, Difference
 from conformance.verdict import GapFound, Known, NotApplicable, Unreachable, Untestable, make_gap
 
-__all__ = ["attached", "bench", "clause", "payload", "recorded", "replayed", "sandboxes", "trained"]
+__all__ = [
+    "attached",
+    "bench",
+    "clause",
+    "endured",
+    "payload",
+    "recorded",
+    "replayed",
+    "sandboxes",
+    "scenario",
+    "trained",
+]
+
+
+def scenario(name: str) -> pytest.MarkDecorator:
+    """Say which of `scenarios.SCENARIOS` the evidence of a trial of level 3 is."""
+    return pytest.mark.scenario(name)
 
 
 def clause(id: str) -> pytest.MarkDecorator:
     """Mark a court's test as the trial of one clause."""
     return pytest.mark.clause(id)
+
+
+#: The short tape by which a tracker is seen to be attached at all.
+ORDINARY_RUN = tape.from_payloads([{"loss": 0.5, "grad_norm": 1.25}, {"loss": 0.25, "grad_norm": 1.0}])
 
 
 class Evidence:
@@ -41,7 +63,9 @@ class Evidence:
         self.run: Run | None = None
         self.bare: Run | None = None
 
-    def judge(self, found: Iterable[Difference], detail: str = "", replay: Tape | None = None) -> None:
+    def judge(
+        self, found: Iterable[Difference], detail: str = "", replay: Tape | None = None, blame: str = "tracker"
+    ) -> None:
         """Raise GapFound, Known or Unreachable if the evidence breaks the clause; return if it holds."""
         mine = [d for d in found if d.kind in self.clause.kinds]
         unreachable = [d for d in mine if d.blame == "trl" and d.note]
@@ -55,6 +79,7 @@ class Evidence:
                 scored,
                 detail,
                 replay.to_json() if replay else None,
+                blame,
             )
             gap = gapfiles.write(gap, self.bench.word, self._results)
             refusal = self.bench.adapter.lacks.get(self.clause.capability)
@@ -120,7 +145,11 @@ class Evidence:
         assert self.run is not None
         self.must_be_attached()
         if not self.run.ended:
-            self.fails(f"{self.run.error}\n{_caller_in_trl(self.run.trace)}{_last_lines(self.run.trace)}")
+            delivered = Delivered.of(self.run.tape)
+            late = delivered is not None and delivered.ends_late
+            who = f"{delivered.late}\n" if delivered and late else ""
+            detail = f"{self.run.error}\n{who}{_caller_in_trl(self.run.trace)}{_last_lines(self.run.trace)}"
+            self.judge([], detail=detail, blame="trl" if late else "tracker")
 
 
 def _caller_in_trl(trace: str) -> str:
@@ -131,6 +160,66 @@ def _caller_in_trl(trace: str) -> str:
 
 def _last_lines(trace: str, count: int = 7) -> str:
     return "\n".join(line for line in trace.strip().splitlines()[-count:])
+
+
+#: The kinds of differences that are a point which is not there.
+LOST = {"missing", "equal-step", "last"}
+
+
+class Endured(Evidence):
+    """The runs of one scenario (one, or two where it trains twice), beside the same without a tracker.
+
+    What befalls one training that ends well, too, is judged at level 2 and not again here.
+    """
+
+    trainer: Trainer
+    runs: list[Run]
+
+    def play(self) -> None:
+        """Play the scenario; raises Untestable if it fails without a tracker, or one training fails with it."""
+        for bare in self.bench.endure_bare(self.trainer, self.subject):
+            if not (bare.ended or ON_PURPOSE in bare.error or "SIGKILL" in bare.error):
+                raise Untestable(f"{self.subject} fails without any tracker ({bare.stage}): {bare.error}")
+        self.run = self.bench.live(self.trainer)
+        self.must_be_attached()
+        self.must_have_ended()
+        points = self.run.kept["points"]
+        if "error" in points:
+            raise Untestable(f"no run can be read back (see ATT-05): {points['error']}")
+        self.anyway = {d.kind for d in self.bench.differences(self.run) if d.blame == "tracker"}
+        if self.anyway & LOST:  # which of them a loss is depends on what else is lost
+            self.anyway |= LOST
+        self.runs = self.bench.endure(self.trainer, self.subject)
+
+    def ends_as_without(self) -> None:
+        """Judge whether the scenario came as far as without the tracker."""
+        for run, bare in zip(self.runs, self.bench.endure_bare(self.trainer, self.subject), strict=True):
+            self.run = run
+            if (run.ended, ON_PURPOSE in run.error) != (bare.ended, ON_PURPOSE in bare.error):
+                self.did_not_raise()
+
+    def holds_throughout(self) -> None:
+        """Judge that too, and the points that passed the door in every run against the read-back."""
+        self.ends_as_without()
+        for run in self.runs:
+            if (delivered := Delivered.of(run.tape)) and delivered.never_began:
+                lost = Difference("missing", None, run.name, "a run", ABSENT, blame="trl", note=delivered.unbegun)
+                raise Unreachable(delivered.unbegun, differences=(lost,))
+        for run in self.runs:
+            if "error" in run.kept["points"] and self.anyway & LOST:
+                raise Untestable(f"points are lost anyway (see TRN-02): {run.kept['points']['error']}")
+            if "error" in run.kept["points"]:
+                self.fails(f"{run.name} cannot be read back: {run.kept['points']['error']}")
+            self.judge([d for d in self.bench.differences(run) if d.kind not in self.anyway])
+
+    def part(self, name: str) -> Any:
+        """Return a claimed part of the read-back, whether or not the training reached its end."""
+        found = self.runs[-1].kept.get(name)
+        if found is None:
+            raise NotApplicable(f"{self.bench.name} does not claim {name}")
+        if "error" in found:
+            self.fails(f"reading it back raised {found['error']}")
+        return found["value"]
 
 
 #: The key of the ordinary number in every payload, and the kinds of differences that do not depend on the value.
@@ -233,10 +322,9 @@ def _evidence(kind: type[Evidence], request: pytest.FixtureRequest, bench: Bench
 def attached(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The tracker at its door: a replay of one short tape."""
     found: Evidence = _evidence(Evidence, request, bench, "attach")
-    ordinary = [{"loss": 0.5, "grad_norm": 1.25}, {"loss": 0.25, "grad_norm": 1.0}]
-    found.run = bench.replay("attach", tape.from_payloads(ordinary))
+    found.run = bench.replay("attach", ORDINARY_RUN)
     if not found.run.ended:
-        bench.control(tape.from_payloads(ordinary))
+        bench.control(ORDINARY_RUN)
     return found
 
 
@@ -271,4 +359,13 @@ def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     found: Evidence = _evidence(Evidence, request, bench, trainer.id)
     found.bare = bench.bare(trainer)
     found.run = bench.live(trainer)
+    return found
+
+
+@pytest.fixture
+def endured(request: pytest.FixtureRequest, bench: Bench) -> Endured:
+    """The runs of a scenario beside its control; the parameter is the scenario's name."""
+    found: Endured = _evidence(Endured, request, bench, request.param)
+    found.trainer = next(t for t in discover() if t.id == TRAINER)
+    found.play()
     return found

@@ -17,6 +17,7 @@ from typing import Any
 
 from conformance import recipes, registry, tape, values
 from conformance.doors import callback, module
+from conformance.scenarios import ACTS
 from conformance.tracker import points
 from conformance.trainers import Trainer
 
@@ -59,10 +60,11 @@ def versions() -> dict[str, str]:
 
 
 class _Stage:
-    """Follows a run through `STAGES` and turns an exception into a result."""
+    """Follows a run through `STAGES` and turns an exception into a result; `told`: `sys.excepthook` hears of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: bool = False) -> None:
         self.at = STAGES[0]
+        self.told = told
         self.error = ""
         self.trace = ""
 
@@ -74,6 +76,10 @@ class _Stage:
             self.at = STAGES[-1]
             return False
         self.error = f"{type(error).__name__}: {error}"[:2000]
+        if self.told:
+            # Nobody catches it in a user's script, and trackers listen there.
+            with contextlib.suppress(Exception):
+                sys.excepthook(type(error), error, trace)
         self.trace = "".join(traceback.format_exception(kind, error, trace))[-6000:]
         return not isinstance(error, (KeyboardInterrupt,))
 
@@ -82,15 +88,23 @@ class _Stage:
 
 
 def live(
-    tracker: str | None, trainer: Trainer, store: Path, run: str, models: Path, folder: Path, settings: dict[str, Any]
+    tracker: str | None,
+    trainer: Trainer,
+    store: Path,
+    run: str,
+    models: Path,
+    folder: Path,
+    settings: dict[str, Any],
+    acts: tuple[str, ...] = ("train",),
 ) -> dict[str, Any]:
-    """Train `trainer` with the tracker at its doors; write `folder/tape.jsonl`; return how it went.
+    """Play `acts` on `trainer` with the tracker at its doors; write `folder/tape.jsonl`; return how it went.
 
     `tracker` is a name as on the command line, None for the bare control run, which has a witness but no tracker.
+    `acts` are keys of `scenarios.ACTS`.
     """
     names = registry.load(tracker).module if tracker else ()
     writer = tape.Writer(folder / "tape.jsonl", {"trainer": trainer.name, "run": run, "versions": versions()})
-    with _Stage() as stage, contextlib.ExitStack() as doors:
+    with _Stage(told=True) as stage, contextlib.ExitStack() as doors:
         attached = _attached(tracker, store, run)
         writer.write({"event": "attached", "step": 0})
         stage.at = "build"
@@ -109,7 +123,8 @@ def live(
         # PPO up to 0.28 puts a name of its own into args.run_name: what report_to calls the run is decided there.
         named = built.args.run_name if attached.report_to else run
         writer.write({"event": "named", "step": 0, "run": named or run})
-        built.train()
+        for act in acts:
+            ACTS[act](built)
         state = built.state
         writer.write(
             {
@@ -121,6 +136,11 @@ def live(
             }
         )
     return stage.result()
+
+
+def twice(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
+    """Play two trainings one after the other in this process; `first` and `second` are the arguments of `live`."""
+    return [live(**first), live(**second)]
 
 
 def _attached(tracker: str | None, store: Path, run: str) -> callback.Attachment:

@@ -15,6 +15,7 @@ import pytest
 
 from conformance import gapfiles, registry, results
 from conformance.clauses import all_clauses
+from conformance.scenarios import TRAINER
 from conformance.trainers import discover, release
 from conformance.verdict import LETTERS, Verdict
 
@@ -27,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = group.addoption
     add("--tracker", action="append", default=[], metavar="NAME", help="package.module:Class, file.py:Class, or a name")
     add("--trainer", action="append", default=[], metavar="NAME", help="only this trainer (grpo, sft, …); repeatable")
-    add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2); repeatable")
+    add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2, 3); repeatable")
     add("--clause", action="append", default=[], metavar="ID", help="only this clause (REC-03); repeatable")
     add("--results", default="results", metavar="DIR", help="where results and gaps are written (default: results)")
     add(
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, check the options, and start the session's record."""
     config.addinivalue_line("markers", "clause(id): the clause of the law that a court's test tries")
+    config.addinivalue_line("markers", "scenario(name): what is done in a trial of level 3")
     config.stash[results.SESSION] = results.Session(bool(config.getoption("strict", False)))
     laws = all_clauses()
     for id in config.getoption("clause"):
@@ -48,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--clause {id}: there is no such clause. Known: {', '.join(laws)}")
     for level in config.getoption("level"):
         if level not in {law.level for law in laws.values()}:
-            raise pytest.UsageError(f"--level {level}: there are levels 0, 1 and 2")
+            raise pytest.UsageError(f"--level {level}: there are levels 0, 1, 2 and 3")
     called: dict[str, str] = {}
     for word in config.getoption("tracker"):
         try:
@@ -100,6 +102,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trained" in metafunc.fixturenames:
         chosen = [t for t in discover() if t.stable]
         metafunc.parametrize("trained", chosen, indirect=True, ids=[f"{marker.args[0]}-{t.id}" for t in chosen])
+    elif "endured" in metafunc.fixturenames:
+        scenario = metafunc.definition.get_closest_marker("scenario").args[0]  # type: ignore[union-attr]
+        metafunc.parametrize("endured", [scenario], indirect=True, ids=[f"{marker.args[0]}-{scenario}"])
     elif "replayed" in metafunc.fixturenames:
         from conformance.bench import tapes
 
@@ -141,7 +146,7 @@ def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
     levels, ids = config.getoption("level"), config.getoption("clause")
     if chosen:
         parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
-        subject = parameters.get("trained", parameters.get("replayed"))
+        subject = TRAINER if "endured" in parameters else parameters.get("trained", parameters.get("replayed"))
         name = getattr(subject, "id", subject)
         if name is not None and name not in {_word(c) for c in chosen}:
             return False

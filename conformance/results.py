@@ -38,7 +38,10 @@ def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -
     bench = item.funcargs.get("bench")
     parameters = item.callspec.params
     subject = parameters.get(
-        "trained", parameters.get("replayed", "payload" if "payload" in item.fixturenames else "attach")
+        "trained",
+        parameters.get(
+            "replayed", parameters.get("endured", "payload" if "payload" in item.fixturenames else "attach")
+        ),
     )
     gap = verdict.gap if verdict else None
     law, adapter = all_clauses()[clause], registry.load(parameters["bench"])
@@ -132,7 +135,7 @@ def _level(mine: list[dict[str, Any]], there: int) -> int | None:
         return None
     red = {e["level"] for e in mine if e["outcome"] in RED}
     whole = -1
-    for level in range(len(LEVELS)):
+    for level in sorted({e["level"] for e in mine}):
         if level in red:
             break
         whole = level

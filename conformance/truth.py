@@ -14,11 +14,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from conformance import values
 from conformance.tape import Logged, Tape
+
+if TYPE_CHECKING:
+    from conformance.delivered import Delivered
 
 KINDS = {
     "missing": "a point is not stored",
@@ -280,63 +283,6 @@ class _Match:
 def _same_step(p: Logged, s: Stored, once: bool) -> bool:
     """A value logged once in a run may be kept for the run as a whole, without a step (wandb's summary)."""
     return s.step == p.step or (once and s.step is None)
-
-
-class Delivered:
-    """What transformers' reporting callback handed to the tracker's module, by the log event it stood in."""
-
-    def __init__(self, tape: Tape) -> None:
-        self._by_event: list[list[tuple[str, Any]]] = []
-        self._callbacks: list[str] = []
-        #: What came before the first log: the configuration.
-        self._early: list[tuple[str, Any]] = []
-        for e in tape.events:
-            if e["event"] == "on_log":
-                self._by_event.append([])
-            elif e["event"] == "handler":
-                self._callbacks = e.get("inside", [])
-            elif e["event"] == "call" and e["door"] == "integration":
-                (self._by_event[-1] if self._by_event else self._early).extend(_handed(e))
-
-    @classmethod
-    def of(cls, tape: Tape) -> Delivered | None:
-        """Return what the tape says, None if nobody stood between the reporting callback and the module."""
-        found = cls(tape)
-        return found if found._callbacks else None
-
-    def judge(self, difference: Difference, rename: Callable[[str], str]) -> Difference:
-        """Return the difference, blamed on the reporting callback if the trained point never passed it."""
-        if difference.trained is ABSENT or difference.kind == "step":
-            return difference
-        if difference.kind == "merged":
-            # Handed on under the name that another key has as well.
-            own = any(key == difference.key for handed in self._by_event for key, _ in handed)
-            return difference if own else self._blamed(difference)
-        names = {difference.key, rename(difference.key)}
-        handed = self._by_event[difference.event] if difference.event < len(self._by_event) else []
-        return difference if _among(handed, names, difference.trained) else self._blamed(difference)
-
-    def judge_config(self, difference: Difference) -> Difference:
-        """Return the difference of a configuration key, blamed on the reporting callback if it left the key out."""
-        return difference if _among(self._early, {difference.key}, difference.trained) else self._blamed(difference)
-
-    def _blamed(self, difference: Difference) -> Difference:
-        who = ", ".join(self._callbacks)
-        return replace(difference, blame="trl", note=f"transformers' {who} did not hand it to the tracker")
-
-
-def _among(handed: list[tuple[str, Any]], names: set[str], value: Any) -> bool:
-    return any(key in names and compare(given, value) is None for key, given in handed)
-
-
-def _handed(call: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the (key, encoded value) pairs of a recorded call: `log({k: v})`, `add_scalar(k, v)`, `summary[k] = v`."""
-    arguments = [*call["args"], *call["kwargs"].values()]
-    for argument in arguments:
-        if isinstance(argument, dict) and values.TAG not in argument:
-            yield from argument.items()
-    if len(call["args"]) >= 2 and isinstance(call["args"][0], str):
-        yield call["args"][0], call["args"][1]
 
 
 #: Keys that `Trainer.log` itself adds to log_history, beside the logs that it sends to the callbacks.

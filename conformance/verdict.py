@@ -183,9 +183,10 @@ def make_gap(
     differences: list[Difference],
     detail: str = "",
     replay: Mapping[str, Any] | None = None,
+    blame: str = "tracker",
 ) -> Gap:
-    """Return the gap; its blame is that of its first difference, the tracker's if there is none."""
-    blame = differences[0].blame if differences else "tracker"
+    """Return the gap; its blame is that of its first difference, `blame` if there is none."""
+    blame = differences[0].blame if differences else blame
     return Gap(
         clause.id,
         clause.title,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from conformance.delivered import Delivered
 from conformance.doors.ledger import config_differences
 from conformance.tape import Logged, Tape
-from conformance.truth import ABSENT, Delivered, Stored, differences, history
+from conformance.truth import ABSENT, Stored, differences, history
 
 ONE = [Logged(0, 1, "loss", 0.5)]
 THREE = [*ONE, Logged(1, 2, "loss", 0.25), Logged(2, 3, "loss", 0.125)]

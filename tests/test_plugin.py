@@ -60,7 +60,7 @@ def suite(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
             "are both called 'acme': give one class",
         ),
         (["--tracker", "acme.py:Acme", "--clause", "XXX"], "--clause XXX: there is no such clause. Known: ATT-01, "),
-        (["--tracker", "acme.py:Acme", "--level", "9"], "--level 9: there are levels 0, 1 and 2"),
+        (["--tracker", "acme.py:Acme", "--level", "9"], "--level 9: there are levels 0, 1, 2 and 3"),
         (["--tracker", "acme.py:Acme", "--trainer", "gropo"], "exports no such trainer. Did you mean grpo?"),
         (["--tracker", "acme.py:Acme", "--replay", "gone.json"], "--replay: there is no file gone.json"),
         (["--tracker", "acme.py:Acme", "--replay", "notes.json"], "--replay: notes.json is no gap of this kit"),

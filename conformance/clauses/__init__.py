@@ -18,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LEVELS = ("attach", "record", "train")
+LEVELS = ("attach", "record", "train", "endure")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from conformance import values
+from conformance.delivered import Delivered
 from conformance.surface.scan import HELD, Use, uses
 from conformance.tape import Logged, Tape
 from conformance.trainers import root
-from conformance.truth import ABSENT, Delivered, Difference, Stored, compare, differences
+from conformance.truth import ABSENT, Difference, Stored, compare, differences
 from conformance.verdict import NotApplicable, Unreachable
 
 if TYPE_CHECKING:

@@ -197,8 +197,6 @@ def stand_inside(callback: Any, writer: Writer) -> list[str]:
     for name, value in list(vars(callback).items()):
         if isinstance(value, ModuleType):
             setattr(callback, name, Recorder(value, value.__name__, "integration", writer))
-        elif name == "tb_writer" and value is not None:
-            setattr(callback, name, Recorder(value, "writer", "integration", writer))
         elif name == "_SummaryWriter" and value is not None:
             setattr(
                 callback, name, lambda *a, _real=value, **k: Recorder(_real(*a, **k), "writer", "integration", writer)

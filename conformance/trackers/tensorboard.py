@@ -22,8 +22,11 @@ class TensorBoard(Tracker):
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations import TensorBoardCallback
 
-        # `report_to` would leave the folder to a training argument in transformers 4, to the environment in 5.
-        return TensorBoardCallback(SummaryWriter(str(store / run)))
+        # `report_to` would leave the folder to a training argument in transformers 4, to the environment in 5. A writer
+        # that is given would not be there any more for an evaluation after the training.
+        callback = TensorBoardCallback()
+        callback._SummaryWriter = lambda log_dir=None: SummaryWriter(str(store / run))
+        return callback
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
