@@ -162,6 +162,11 @@ def _last_lines(trace: str, count: int = 7) -> str:
     return "\n".join(line for line in trace.strip().splitlines()[-count:])
 
 
+def planned(scenario: str, run: Run) -> bool:
+    """Whether a run of a scenario ended as it is meant to: at its end, by the exception, or by the signal."""
+    return {"fails": ON_PURPOSE in run.error, "killed": "SIGKILL" in run.error}.get(scenario, run.ended)
+
+
 #: The kinds of differences that are a point which is not there.
 LOST = {"missing", "equal-step", "last"}
 
@@ -176,10 +181,7 @@ class Endured(Evidence):
     runs: list[Run]
 
     def play(self) -> None:
-        """Play the scenario; raises Untestable if it fails without a tracker, or one training fails with it."""
-        for bare in self.bench.endure_bare(self.trainer, self.subject):
-            if not (bare.ended or ON_PURPOSE in bare.error or "SIGKILL" in bare.error):
-                raise Untestable(f"{self.subject} fails without any tracker ({bare.stage}): {bare.error}")
+        """Play the scenario; raises Untestable if one training fails with the tracker, or cannot be read back."""
         self.run = self.bench.live(self.trainer)
         self.must_be_attached()
         self.must_have_ended()
@@ -191,16 +193,20 @@ class Endured(Evidence):
             self.anyway |= LOST
         self.runs = self.bench.endure(self.trainer, self.subject)
 
-    def ends_as_without(self) -> None:
-        """Judge whether the scenario came as far as without the tracker."""
-        for run, bare in zip(self.runs, self.bench.endure_bare(self.trainer, self.subject), strict=True):
-            self.run = run
-            if (run.ended, ON_PURPOSE in run.error) != (bare.ended, ON_PURPOSE in bare.error):
+    def ends_as_planned(self) -> None:
+        """Judge whether the scenario ended as it is meant to; raises Untestable if it does not without a tracker."""
+        for i, run in enumerate(self.runs):
+            if not planned(self.subject, run):
+                bare = self.bench.endure_bare(self.trainer, self.subject)[i]
+                if not planned(self.subject, bare):
+                    raise Untestable(f"{self.subject} fails without any tracker ({bare.stage}): {bare.error}")
+                self.run = run
                 self.did_not_raise()
+                self.fails(f"{run.name} did not end as planned, though it does without the tracker")
 
     def holds_throughout(self) -> None:
         """Judge that too, and the points that passed the door in every run against the read-back."""
-        self.ends_as_without()
+        self.ends_as_planned()
         for run in self.runs:
             if (delivered := Delivered.of(run.tape)) and delivered.never_began:
                 lost = Difference("missing", None, run.name, "a run", ABSENT, blame="trl", note=delivered.unbegun)

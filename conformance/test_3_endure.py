@@ -42,7 +42,7 @@ def test_a_training_that_fails_keeps_what_it_logged(endured: Endured) -> None:
 @clause("END-07")
 @scenario("fails")
 def test_a_training_that_failed_is_not_finished(endured: Endured) -> None:
-    endured.ends_as_without()
+    endured.ends_as_planned()
     status = endured.part("status")
     if status == "finished":
         endured.fails("status is 'finished' after an exception ended the training")
