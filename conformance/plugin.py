@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     # `--strict` is pytest's own option (strict markers, strict configuration); here it also makes unreachable and
     # stale red.
-    add("--examples", default=8, type=int, metavar="N", help="generated payloads per clause, beside the fixed ones")
+    add("--examples", default=6, type=int, metavar="N", help="generated payloads per clause, beside the fixed ones")
 
 
 def pytest_configure(config: pytest.Config) -> None:
