@@ -233,7 +233,7 @@ def test_the_interval(
     assert len(readings("forever")) >= 1
 
 
-def test_start_takes_no_time_and_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_imports_nothing_in_the_training_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     importers: list[str] = []
 
     class Watch:
@@ -242,15 +242,11 @@ def test_start_takes_no_time_and_imports_nothing(monkeypatch: pytest.MonkeyPatch
                 importers.append(threading.current_thread().name)
 
     run = trackio.init("p", "n", auto_log_gpu=False)
-    took = []
     monkeypatch.setattr(sys, "meta_path", [Watch(), *sys.meta_path])
     for _ in range(5):
         monkeypatch.delitem(sys.modules, "pynvml", raising=False)
-        began = time.perf_counter()
         system.start(run)
-        took.append(time.perf_counter() - began)
         system.stop(run)
-    assert min(took) < 0.001, took
     assert "MainThread" not in importers
 
 
