@@ -64,7 +64,7 @@ class Bench:
         self._sandboxes = sandboxes
         self._number = 0
         self._kept: dict[tuple[str, str], Run] = {}
-        self._endured: dict[tuple[str, str], list[Run]] = {}
+        self._endured: dict[str, list[Run]] = {}
 
     @functools.cached_property
     def sandbox(self) -> Sandbox:
@@ -111,10 +111,9 @@ class Bench:
 
     def endure(self, trainer: Trainer, scenario: str) -> list[Run]:
         """Return the run of a scenario with this tracker; two of them where it trains twice."""
-        key = ("endure", scenario)
-        if key not in self._endured:
-            self._endured[key] = self._play_scenario(trainer, scenario, self.word)
-        return self._endured[key]
+        if scenario not in self._endured:
+            self._endured[scenario] = self._play_scenario(trainer, scenario, self.word)
+        return self._endured[scenario]
 
     def endure_bare(self, trainer: Trainer, scenario: str) -> list[Run]:
         """Return the control of a scenario: the same acts without a tracker."""

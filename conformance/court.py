@@ -212,6 +212,8 @@ class Endured(Evidence):
                 lost = Difference("missing", None, run.name, "a run", ABSENT, blame="trl", note=delivered.unbegun)
                 raise Unreachable(delivered.unbegun, differences=(lost,))
         for run in self.runs:
+            if not run.tape.logged():
+                raise Untestable(f"{run.name}: the trainer logged nothing, so that nothing can be lost")
             if "error" in run.kept["points"] and self.anyway & LOST:
                 raise Untestable(f"points are lost anyway (see TRN-02): {run.kept['points']['error']}")
             if "error" in run.kept["points"]:

@@ -37,12 +37,8 @@ def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -
         reason = "".join(traceback.format_exception_only(type(error), error)).strip()
     bench = item.funcargs.get("bench")
     parameters = item.callspec.params
-    subject = parameters.get(
-        "trained",
-        parameters.get(
-            "replayed", parameters.get("endured", "payload" if "payload" in item.fixturenames else "attach")
-        ),
-    )
+    default = "payload" if "payload" in item.fixturenames else "attach"
+    subject = next((parameters[kind] for kind in ("trained", "replayed", "endured") if kind in parameters), default)
     gap = verdict.gap if verdict else None
     law, adapter = all_clauses()[clause], registry.load(parameters["bench"])
     return {

@@ -108,7 +108,7 @@ def test_two_trackers_have_the_same_checks_each(folder: Path) -> None:
 
 
 def test_a_session_of_other_tests_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text("def test_mine():\n    assert True\n")
+    (tmp_path / "test_mine.py").write_text("def test_mine(tmp_path):\n    assert tmp_path.is_dir()\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "test_mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == pytest.ExitCode.OK

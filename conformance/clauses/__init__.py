@@ -23,7 +23,10 @@ LEVELS = ("attach", "record", "train", "endure")
 
 @dataclass(frozen=True)
 class Clause:
-    """One requirement. `needs` are capabilities without which it does not apply, `capability` what may be refused."""
+    """One requirement. `needs` are capabilities without which it does not apply, `capability` what may be refused.
+
+    `kinds` are the differences that break it; under the first one goes what a payload costs the values beside it.
+    """
 
     id: str
     level: int
