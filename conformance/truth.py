@@ -205,7 +205,7 @@ class _Missing:
             return "scalar"
         if isinstance(value, float) and not math.isfinite(value):
             return "nan" if math.isnan(value) else "infinity"
-        return "equal-step" if (point.step, point.key) in self._kept else "missing"
+        return "equal-step" if point.step is not None and (point.step, point.key) in self._kept else "missing"
 
 
 def _ordinary(encoded: Any) -> bool:
@@ -268,25 +268,37 @@ class _Match:
 
 
 def _same_step(p: Logged, s: Stored, once: bool) -> bool:
-    """A value logged once in a run may be kept for the run as a whole, without a step (wandb's summary)."""
-    return s.step == p.step or (once and s.step is None)
+    """A value logged once in a run may be kept for the run as a whole, without a step (wandb's summary).
+
+    Where no step was given (PPO through accelerate), none is asked for.
+    """
+    return p.step is None or s.step == p.step or (once and s.step is None)
 
 
 class Delivered:
-    """What transformers' reporting callback handed to the tracker's module, by the log event it stood in."""
+    """What transformers' reporting callback, or accelerate's tracker class, handed to the tracker's module.
+
+    By the log event it stood in. accelerate's classes hand on the step as an argument, or leave it out.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self._by_event: list[list[tuple[str, Any]]] = []
+        self._steps: list[set[int | None]] = []
+        self._whose = "transformers'"
         self._callbacks: list[str] = []
         #: What came before the first log: the configuration.
         self._early: list[tuple[str, Any]] = []
         for e in tape.events:
             if e["event"] == "on_log":
                 self._by_event.append([])
+                self._steps.append(set())
             elif e["event"] == "handler":
                 self._callbacks = e.get("inside", [])
+                self._whose = "accelerate's" if e.get("door") == "accelerate" else self._whose
             elif e["event"] == "call" and e["door"] == "integration":
                 (self._by_event[-1] if self._by_event else self._early).extend(_handed(e))
+                if self._steps:
+                    self._steps[-1].add(e["kwargs"].get("step", e["kwargs"].get("global_step")))
 
     @classmethod
     def of(cls, tape: Tape) -> Delivered | None:
@@ -296,6 +308,9 @@ class Delivered:
 
     def judge(self, difference: Difference, rename: Callable[[str], str]) -> Difference:
         """Return the difference, blamed on the reporting callback if the trained point never passed it."""
+        if difference.kind == "step" and self._whose == "accelerate's":
+            told = difference.step in self._steps[difference.event]
+            return difference if told else self._blamed(difference, "did not hand the step to the tracker")
         if difference.trained is ABSENT or difference.kind == "step":
             return difference
         names = {difference.key, rename(difference.key)}
@@ -306,9 +321,9 @@ class Delivered:
         """Return the difference of a configuration key, blamed on the reporting callback if it left the key out."""
         return difference if _among(self._early, {difference.key}, difference.trained) else self._blamed(difference)
 
-    def _blamed(self, difference: Difference) -> Difference:
+    def _blamed(self, difference: Difference, what: str = "did not hand it to the tracker") -> Difference:
         who = ", ".join(self._callbacks)
-        return replace(difference, blame="trl", note=f"transformers' {who} did not hand it to the tracker")
+        return replace(difference, blame="trl", note=f"{self._whose} {who} {what}")
 
 
 def _among(handed: list[tuple[str, Any]], names: set[str], value: Any) -> bool:
