@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from conformance import fixtures, registry, values
 from conformance.delivered import Delivered
+from conformance.recipes import bugs
 from conformance.sandbox import Outcome, Sandbox, SandboxError
 from conformance.scenarios import SCENARIOS
 from conformance.tape import Tape
@@ -97,7 +99,9 @@ class Bench:
             cache[key] = self._train(trainer, self._name(f"bare-{trainer.id}"), None)
         run = cache[key]
         if not run.ended:
-            raise Untestable(f"{trainer.id} does not train without any tracker ({run.stage}): {run.error}")
+            raise Untestable(
+                f"{trainer.id} does not train without any tracker ({run.stage}): {_at_place(run.error, run.trace)}"
+            )
         return run
 
     def replay(self, subject: str, tape: Tape) -> Run:
@@ -209,15 +213,24 @@ class Bench:
         return {"points": {"error": error, "trace": outcome.trace or outcome.output[-4000:]}}
 
     def differences(self, run: Run) -> list[Difference]:
-        """Return what the tracker did not keep of what passed the callback door in `run`."""
-        return differences(run.tape.logged(), run.stored(), self.adapter().key, Delivered.of(run.tape))
+        """Return what the tracker did not keep of what passed its door in `run`."""
+        stored, rename, delivered = run.stored(), self.adapter().key, Delivered.of(run.tape)
+        if run.tape.end.get("door") == "accelerate":
+            # `key` is about names as transformers' callbacks make them; accelerate leaves the trainer's own.
+            kept = {point.key for point in stored}
+            return differences(run.tape.logged(), stored, lambda k: k if k in kept else rename(k), delivered)
+        return differences(run.tape.logged(), stored, rename, delivered)
 
 
 class Sandboxes:
-    """The warm parents of a session, one per environment, and the control runs made in them."""
+    """The warm parents of a session, one per environment, and the control runs made in them.
 
-    def __init__(self, folder: Path) -> None:
+    `preload` is what a parent imports: the stable trainers, or all (`conformance.jobs:preload_all`).
+    """
+
+    def __init__(self, folder: Path, preload: str = "conformance.jobs:preload") -> None:
         self._folder = folder
+        self._preload = preload
         self.models = folder / "models"
         self._open: dict[str, Sandbox | str] = {}
         self.bare: dict[tuple[int, str], Run] = {}
@@ -228,7 +241,7 @@ class Sandboxes:
         key = json.dumps(env, sort_keys=True)
         if key not in self._open:
             try:
-                self._open[key] = Sandbox(env, "conformance.jobs:preload", folder / "sandbox")
+                self._open[key] = Sandbox(env, self._preload, folder / "sandbox")
             except SandboxError as error:
                 self._open[key] = str(error)
         found = self._open[key]
@@ -270,13 +283,13 @@ def litter(run: Run) -> Iterator[str]:
             yield str(path.relative_to(run.folder))
 
 
-def record(trainer: Trainer, sandboxes: Sandboxes, folder: Path) -> Tape:
-    """Train without a tracker and return the tape, as kept in `fixtures/tapes`. Raises RuntimeError if it fails."""
+def recorded(trainer: Trainer, sandboxes: Sandboxes, folder: Path, tracker: str | None = None) -> Tape:
+    """Train and return the whole tape; without a tracker, as for a control run. Raises RuntimeError if it fails."""
     place = folder / "recorded" / trainer.id
     place.mkdir(parents=True)
     outcome = sandboxes.get({}, folder).run(
         "conformance.jobs:live",
-        tracker=None,
+        tracker=tracker,
         trainer=trainer,
         store=place,
         run=trainer.id,
@@ -285,8 +298,24 @@ def record(trainer: Trainer, sandboxes: Sandboxes, folder: Path) -> Tape:
         settings={},
     )
     if outcome.state != "ok" or outcome.value["stage"] != "done":
-        raise RuntimeError(f"{trainer.name} does not train: {outcome.error or outcome.value}")
-    told = Tape.load(place / "tape.jsonl").to_json()
+        told = {"error": outcome.error, "trace": outcome.trace, **(outcome.value or {})}
+        raise RuntimeError(f"{trainer.id} does not train: {_at_place(told['error'], told['trace'])}")
+    return Tape.load(place / "tape.jsonl")
+
+
+def place_in_trl(trace: str) -> str:
+    """Return the last place in TRL or transformers through which a traceback went, `trl/…/x.py:1`, "" if none."""
+    places = re.findall(r'File ".*?/((?:trl|transformers)/[^"]+)", line (\d+)', trace)
+    return "{}:{}".format(*places[-1]) if places else ""
+
+
+def _at_place(error: str, trace: str) -> str:
+    return bugs.explain(error, place_in_trl(trace))
+
+
+def record(trainer: Trainer, sandboxes: Sandboxes, folder: Path) -> Tape:
+    """Train without a tracker and return the tape, as kept in `fixtures/tapes`. Raises RuntimeError if it fails."""
+    told = recorded(trainer, sandboxes, folder).to_json()
     kept = [e for e in told["events"] if e["event"] in KEPT]
     return Tape({"trainer": trainer.name, "versions": told["header"]["versions"]}, kept)
 

@@ -7,7 +7,6 @@ parametrised by the plugin.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from conformance import gapfiles, tape, values
-from conformance.bench import Bench, Run, Sandboxes, tapes
+from conformance.bench import Bench, Run, Sandboxes, place_in_trl, tapes
 from conformance.clauses import Clause, all_clauses
 from conformance.delivered import Delivered
 from conformance.scenarios import ON_PURPOSE, TRAINER
@@ -148,14 +147,13 @@ class Evidence:
             delivered = Delivered.of(self.run.tape)
             late = delivered is not None and delivered.ends_late
             who = f"{delivered.late}\n" if delivered and late else ""
-            detail = f"{self.run.error}\n{who}{_caller_in_trl(self.run.trace)}{_last_lines(self.run.trace)}"
+            detail = f"{self.run.error}\n{who}{_called_from(self.run.trace)}{_last_lines(self.run.trace)}"
             self.judge([], detail=detail, blame="trl" if late else "tracker")
 
 
-def _caller_in_trl(trace: str) -> str:
-    """Return a line that names the last place in TRL or transformers through which a traceback went, "" if none."""
-    places = re.findall(r'File ".*?((?:trl|transformers)/[^"]+)", line (\d+)', trace)
-    return "called from {}:{}\n".format(*places[-1]) if places else ""
+def _called_from(trace: str) -> str:
+    place = place_in_trl(trace)
+    return f"called from {place}\n" if place else ""
 
 
 def _last_lines(trace: str, count: int = 7) -> str:
@@ -304,9 +302,10 @@ class Payloads(Evidence):
 
 
 @pytest.fixture(scope="session")
-def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxes]:
+def sandboxes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxes]:
     """The warm parents of this session."""
-    found = Sandboxes(tmp_path_factory.mktemp("conformance"))
+    preload = "preload_all" if request.config.getoption("experimental") else "preload"
+    found = Sandboxes(tmp_path_factory.mktemp("conformance"), f"conformance.jobs:{preload}")
     yield found
     found.close()
 
@@ -367,6 +366,8 @@ def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     found: Evidence = _evidence(Evidence, request, bench, trainer.id)
     found.bare = bench.bare(trainer)
     found.run = bench.live(trainer)
+    for event in found.run.tape.of("unreachable"):
+        raise Unreachable(f"TRL hands this to the {event['door']} door only; {bench.name} is not attached there")
     return found
 
 

@@ -1,4 +1,6 @@
-"""What transformers' reporting callback did with what it got: the record between the callback door and the tracker.
+"""What transformers' reporting callback, or accelerate's tracker class, did with what it got.
+
+The record between the door and the tracker.
 
 What it left out, logged after it had ended the run, or logged without beginning one, is not the tracker's fault.
 """
@@ -18,10 +20,15 @@ RUNS = {"wandb": ("init", "finish"), "trackio": ("init", "finish"), "mlflow": ("
 
 
 class Delivered:
-    """What transformers' reporting callback handed to the tracker's module, by the log event it stood in."""
+    """What transformers' reporting callback, or accelerate's tracker class, handed to the tracker's module.
+
+    By the log event it stood in. accelerate's classes hand on the step as an argument, or leave it out.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self._by_event: list[list[tuple[str, Any]]] = []
+        self._steps: list[set[int | None]] = []
+        self._whose = "transformers'"
         self._callbacks: list[str] = []
         #: What came before the first log: the configuration.
         self._early: list[tuple[str, Any]] = []
@@ -32,8 +39,10 @@ class Delivered:
         for e in tape.events:
             if e["event"] == "on_log":
                 self._by_event.append([])
+                self._steps.append(set())
             elif e["event"] == "handler":
                 self._callbacks = e.get("inside", [])
+                self._whose = "accelerate's" if e.get("door") == "accelerate" else self._whose
             elif e["event"] == "call" and e["door"] == "integration":
                 module, _, function = e["path"].partition(".")
                 modules.add(module)
@@ -42,6 +51,8 @@ class Delivered:
                 elif opened is False:
                     self._late.add(len(self._by_event) - 1)
                 (self._by_event[-1] if self._by_event else self._early).extend(_handed(e))
+                if self._steps:
+                    self._steps[-1].add(e["kwargs"].get("step", e["kwargs"].get("global_step")))
         #: Whether the last thing that the module was asked came after its run had been ended.
         self.ends_late = opened is False and len(self._by_event) - 1 in self._late
         #: Whether the reporting callback used the module without beginning a run.
@@ -55,6 +66,9 @@ class Delivered:
 
     def judge(self, difference: Difference, rename: Callable[[str], str]) -> Difference:
         """Return the difference, blamed on the reporting callback if the trained point never passed it."""
+        if difference.kind == "step" and self._whose == "accelerate's":
+            told = difference.step in self._steps[difference.event]
+            return difference if told else self._blamed(difference, "did not hand the step to the tracker")
         if difference.trained is ABSENT or difference.kind == "step":
             return difference
         if difference.kind == "merged":
@@ -74,16 +88,19 @@ class Delivered:
     @property
     def late(self) -> str:
         """Say that the reporting callback logged after it had ended the run."""
-        return f"transformers' {', '.join(self._callbacks)} handed it over after it had ended the run itself"
+        return f"{self._who} handed it over after it had ended the run itself"
 
     @property
     def unbegun(self) -> str:
         """Say that the reporting callback did not begin a run."""
-        return f"transformers' {', '.join(self._callbacks)} did not begin a run, and logged into the one before"
+        return f"{self._who} did not begin a run, and logged into the one before"
 
-    def _blamed(self, difference: Difference) -> Difference:
-        who = ", ".join(self._callbacks)
-        return replace(difference, blame="trl", note=f"transformers' {who} did not hand it to the tracker")
+    @property
+    def _who(self) -> str:
+        return f"{self._whose} {', '.join(self._callbacks)}"
+
+    def _blamed(self, difference: Difference, what: str = "did not hand it to the tracker") -> Difference:
+        return replace(difference, blame="trl", note=f"{self._who} {what}")
 
 
 def _among(handed: list[tuple[str, Any]], names: set[str], value: Any) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import recipes, registry, tape, values
-from conformance.doors import callback, module
+from conformance.doors import accelerate, callback, module
 from conformance.scenarios import ACTS
 from conformance.tracker import points
 from conformance.trainers import Trainer
@@ -46,6 +46,17 @@ def preload() -> dict[str, Any]:
         # transformers 5 compiles a thousand patterns when the first model is loaded: half of what a replay costs.
         importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("qwen2")
     return {"versions": versions()}
+
+
+def preload_all() -> dict[str, Any]:
+    """`preload`, and the experimental trainers."""
+    facts = preload()
+    from conformance.trainers import discover
+
+    for trainer in discover():
+        with contextlib.suppress(Exception):
+            recipes.find(trainer)
+    return facts
 
 
 def versions() -> dict[str, str]:
@@ -110,7 +121,9 @@ def live(
         stage.at = "build"
         doors.enter_context(callback.stand(attached, writer))
         doors.enter_context(module.stand(names, attached.modules, writer))
+        doors.enter_context(accelerate.stand(attached, writer))
         callback.reporting_classes(attached.report_to)
+        opened = accelerate.settings(attached, run, writer)
         # The door is open: a trainer that cannot be built now is a training that does not end.
         stage.at = "train"
         built = recipes.build(
@@ -118,21 +131,24 @@ def live(
             folder / "out",
             models,
             attached.callbacks,
-            {"report_to": attached.report_to or "none", "run_name": run, **settings},
+            {"report_to": attached.report_to or "none", "run_name": run, **opened, **settings},
+            doors,
         )
+        by_accelerate = accelerate.is_door_of(built)
+        if not (opened if by_accelerate else attached.report_to or attached.callbacks):
+            writer.write({"event": "unreachable", "step": 0, "door": "accelerate" if by_accelerate else "callback"})
+            stage.at = STAGES[-1]
+            return stage.result()
         # PPO up to 0.28 puts a name of its own into args.run_name: what report_to calls the run is decided there.
-        named = built.args.run_name if attached.report_to else run
+        named = built.args.run_name if attached.report_to and not by_accelerate else run
         writer.write({"event": "named", "step": 0, "run": named or run})
         for act in acts:
-            ACTS[act](built)
-        state = built.state
+            ACTS[act](trainer, built)
         writer.write(
             {
                 "event": "end",
-                "step": state.global_step,
-                "log_history": values.encode(state.log_history),
-                "checkpoints": sorted(p.name for p in (folder / "out").glob("checkpoint-*")),
-                "config": values.encode(_told(built)),
+                "checkpoints": sorted({p.name for p in (folder / "out").rglob("checkpoint[-_]*") if p.is_dir()}),
+                **(_passed(folder) if by_accelerate else _state(built)),
             }
         )
     return stage.result()
@@ -143,9 +159,23 @@ def twice(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]
     return [live(**first), live(**second)]
 
 
+def _state(trainer: Any) -> dict[str, Any]:
+    return {
+        "step": trainer.state.global_step,
+        "log_history": values.encode(trainer.state.log_history),
+        "config": values.encode(_told(trainer)),
+    }
+
+
+def _passed(folder: Path) -> dict[str, Any]:
+    """Return what there is of a training that logs through accelerate: it keeps no history, and counts no steps."""
+    logs = len(list(tape.Tape.load(folder / "tape.jsonl").of("on_log")))
+    return {"door": "accelerate", "step": logs, "log_history": [], "config": {}}
+
+
 def _attached(tracker: str | None, store: Path, run: str) -> callback.Attachment:
     if tracker is None:
-        return callback.Attachment(callbacks=[callback.bystander()])
+        return callback.Attachment(callbacks=[callback.bystander()], trackers=[accelerate.bystander()])
     return callback.attach(registry.load(tracker)(), store, run)
 
 

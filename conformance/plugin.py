@@ -7,6 +7,7 @@ does not collect the courts (`conformance/test_*.py`). Results are written by `c
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 from conformance import gapfiles, registry, results
 from conformance.clauses import all_clauses
 from conformance.scenarios import TRAINER
-from conformance.trainers import discover, release
-from conformance.verdict import LETTERS, Verdict
+from conformance.trainers import Trainer, discover, release
+from conformance.verdict import LETTERS, RED, Verdict
 
 COURTS = "conformance.test_"
+#: Seconds that a check's fixtures took.
+SETUP: pytest.StashKey[float] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--trainer", action="append", default=[], metavar="NAME", help="only this trainer (grpo, sft, …); repeatable")
     add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2, 3); repeatable")
     add("--clause", action="append", default=[], metavar="ID", help="only this clause (REC-03); repeatable")
+    add("--experimental", action="store_true", help="train the experimental trainers as well; they are not scored")
+    add("--shard", default="1/1", metavar="K/N", help="only this part of the checks; trl-conformance merge joins parts")
     add("--results", default="results", metavar="DIR", help="where results and gaps are written (default: results)")
     add(
         "--replay", default=None, metavar="FILE", help="replay the tape of one gap (results/<clause>-<hash>.json) alone"
@@ -62,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
             line = f"{called[name]!r} and {word!r} are both called {name!r}: give one class a `name` of its own"
         if line:
             raise pytest.UsageError(line)
+    _shard(config)
     known = {trainer.id for trainer in discover()} if release("trl") else set()
     for name in config.getoption("trainer"):
         if _word(name) not in known:
@@ -82,6 +88,21 @@ def _word(trainer: str) -> str:
     return trainer.lower().removesuffix("trainer")
 
 
+def _shard(config: pytest.Config) -> tuple[int, int]:
+    """Return which part of how many is to run. Raises UsageError."""
+    word = config.getoption("shard")
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", word)
+    if not found or int(found[1]) > int(found[2]):
+        raise pytest.UsageError(f"--shard {word}: say which part of how many, such as 1/2")
+    return int(found[1]), int(found[2])
+
+
+def subjects(config: pytest.Config) -> list[Trainer]:
+    """Return the trainers to train: the stable ones, experimental ones on demand or by name."""
+    named = {_word(name) for name in config.getoption("trainer")}
+    return [t for t in discover() if t.stable or config.getoption("experimental") or t.id in named]
+
+
 def trackers(config: pytest.Config) -> list[str]:
     """Return the trackers to test; without `--tracker`, the reference. Raises UsageError if that is not installed."""
     named: list[str] = config.getoption("tracker")
@@ -100,7 +121,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError("TRL is not installed: pip install 'trl-conformance[trl]', or the TRL release to test")
     metafunc.parametrize("bench", trackers(config), indirect=True, scope="session")
     if "trained" in metafunc.fixturenames:
-        chosen = [t for t in discover() if t.stable]
+        chosen = subjects(config)
         metafunc.parametrize("trained", chosen, indirect=True, ids=[f"{marker.args[0]}-{t.id}" for t in chosen])
     elif "endured" in metafunc.fixturenames:
         scenario = metafunc.definition.get_closest_marker("scenario").args[0]  # type: ignore[union-attr]
@@ -124,9 +145,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         courts = [item for item in courts if item not in again]
         session = config.stash[results.SESSION]
-        session.collected = results.count(
-            (all_clauses()[_clause(item)].level for item in courts), len(trackers(config))
-        )
+        scored = [item for item in courts if _scored(item)]
+        many = len(trackers(config))
+        session.collected = results.count((all_clauses()[_clause(item)].level for item in scored), many)
+        session.unscored = (len(courts) - len(scored)) // many
+        part, parts = _shard(config)
+        groups = {name: i for i, name in enumerate(dict.fromkeys(_group(item) for item in courts))}
+        courts = [item for item in courts if groups[_group(item)] % parts == part - 1]
         keep = [item for item in courts if _wanted(config, item)]
     dropped = [item for item in items if _clause(item) and item not in keep]
     if dropped:
@@ -140,13 +165,29 @@ def _clause(item: pytest.Item) -> str:
     return str(marker.args[0]) if marker and module.startswith(COURTS) else ""
 
 
+def _subject(item: pytest.Item) -> Any:
+    """Return the trainer, or the name of the tape, that a check looks at; None if at neither."""
+    parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
+    return TRAINER if "endured" in parameters else parameters.get("trained", parameters.get("replayed"))
+
+
+def _scored(item: pytest.Item) -> bool:
+    """Whether a check counts: those of experimental trainers do not."""
+    return bool(getattr(_subject(item), "stable", True))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what a check shares its runs with: all such checks belong to the same shard."""
+    subject = _subject(item)
+    return getattr(item, "originalname") if subject is None else str(getattr(subject, "id", subject))  # noqa: B009
+
+
 def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
     law = all_clauses()[_clause(item)]
     chosen = config.getoption("trainer")
     levels, ids = config.getoption("level"), config.getoption("clause")
     if chosen:
-        parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
-        subject = TRAINER if "endured" in parameters else parameters.get("trained", parameters.get("replayed"))
+        subject = _subject(item)
         name = getattr(subject, "id", subject)
         if name is not None and name not in {_word(c) for c in chosen}:
             return False
@@ -162,17 +203,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     report = outcome.get_result()
     clause = _clause(item)
-    if not clause or (call.when != "call" and call.excinfo is None):
+    if not clause or call.when == "teardown":
         return
-    if call.when == "teardown":
+    if call.when == "setup" and call.excinfo is None:
+        item.stash[SETUP] = call.duration  # the runs that the check looks at are made there
         return
     error = call.excinfo.value if call.excinfo else None
-    entry = results.entry(item, clause, error, call.duration)
+    entry = results.entry(item, clause, error, call.duration + item.stash.get(SETUP, 0.0))
     report.conformance = entry
-    red = entry["outcome"] in ("gap", "untestable")
+    red = entry["scored"] and entry["outcome"] in RED
     # A verdict that a fixture raised must not let pytest go on to call the test: "passed" would.
     report.outcome = "failed" if red else ("passed" if call.when == "call" else "skipped")
-    if isinstance(error, Verdict):
+    if isinstance(error, Verdict) or not (red or error is None):
         place = (str(item.path), 0, entry["reason"])
         report.longrepr = "\n".join(results.lines(entry)) if red else (place if call.when == "setup" else None)
 
@@ -183,7 +225,9 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     if entry is None:
         return None
     outcome = entry["outcome"]
-    category = {"holds": "passed", "gap": "failed", "untestable": "failed"}.get(outcome, outcome)
+    category = {"holds": "passed", **dict.fromkeys(RED, "failed" if entry["scored"] else "unscored")}.get(
+        outcome, outcome
+    )
     return category, LETTERS[outcome], outcome.upper()
 
 
@@ -212,7 +256,7 @@ class _Workers:
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
         told = getattr(node, "workeroutput", {}).get("conformance")
         if told and _config is not None:
-            _config.stash[results.SESSION].collected = told
+            _config.stash[results.SESSION].collected, _config.stash[results.SESSION].unscored = told
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
@@ -226,11 +270,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the results, and let the exit status be red if a check did not run or must not be green."""
     record = session.config.stash[results.SESSION]
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["conformance"] = record.collected
+        session.config.workeroutput["conformance"] = record.collected, record.unscored
         return
     if not record.entries:
         return
-    record.finish(Path(session.config.getoption("results")), replay=bool(session.config.getoption("replay")))
+    part, parts = _shard(session.config)
+    shard = f".{part}of{parts}" if parts > 1 else ""
+    record.finish(Path(session.config.getoption("results")), bool(session.config.getoption("replay")), shard)
     if record.problems and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -238,6 +284,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print one header per tracker, what is wrong with the run itself, and where the results are."""
     record = config.stash[results.SESSION]
+    if record.others:
+        terminalreporter.section("experimental trainers, not scored")
+        for line in record.others:
+            terminalreporter.write_line(line)
     if record.headers:
         terminalreporter.section("trl-conformance")
         for line in [*record.headers, *record.problems]:

@@ -1,6 +1,6 @@
 """From outcomes of checks to one results file per tracker, the header line, and what must be red besides gaps.
 
-`results/<trl minor>-<tracker>.json` follows `conformance/report/results.schema.json`.
+`results/<trl minor>-<tracker>.json` (of a shard: `….1of2.json`) follows `conformance/report/results.schema.json`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from conformance import registry
-from conformance.clauses import LEVELS, all_clauses, frozen
+from conformance.clauses import all_clauses, frozen
+from conformance.matrix import schema
+from conformance.report import summary
 from conformance.trainers import minor, release
-from conformance.verdict import OUTCOMES, RED, Verdict, difference_json
+from conformance.verdict import Verdict, difference_json
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
@@ -29,7 +31,10 @@ def count(levels: Iterable[int], trackers: int) -> dict[str, int]:
 
 
 def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -> dict[str, Any]:
-    """Return one check's line in the results: plain data, so that it travels between xdist's processes."""
+    """Return one check's line in the results: plain data, so that it travels between xdist's processes.
+
+    `seconds` is what the check took, with the runs that it was the first to need.
+    """
     verdict = error if isinstance(error, Verdict) else None
     outcome = verdict.outcome if verdict else ("holds" if error is None else "untestable")
     reason = verdict.reason if verdict else ""
@@ -49,13 +54,22 @@ def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -
         "subject": getattr(subject, "id", subject),
         "outcome": outcome,
         "reason": reason,
+        "scored": getattr(subject, "stable", True),
         "refused": bool(law.capability) and law.capability in adapter.lacks,
         "seconds": round(seconds, 3),
         "gap": gap.to_json() if gap else None,
         "lines": gap.lines() if gap else [],
         "unreachable": [difference_json(d) for d in verdict.differences] if verdict else [],
         "versions": bench.versions if bench is not None and "sandbox" in vars(bench) else {},
+        "drift": _drift(item.funcargs.get("trained")),
     }
+
+
+def _drift(evidence: Any) -> list[str] | None:
+    """Return in what the run without tracker is not as recorded for this release; None if there is no such run."""
+    if evidence is None or evidence.bare is None:
+        return None
+    return schema.drift(minor(release("trl")), evidence.subject, evidence.bare.tape)
 
 
 def lines(entry: dict[str, Any]) -> list[str]:
@@ -74,88 +88,53 @@ class Session:
 
     strict: bool
     entries: list[dict[str, Any]] = field(default_factory=list)
+    #: Level -> how many scored checks one tracker has; how many others it has.
     collected: dict[str, int] = field(default_factory=dict)
+    unscored: int = 0
     headers: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
-    def finish(self, folder: Path, replay: bool) -> None:
-        """Write one file per tracker; fill `headers` and `problems`."""
+    def finish(self, folder: Path, replay: bool, shard: str = "") -> None:
+        """Write one file per tracker (`shard` in its name); fill `headers`, `problems`, and `others`: not scored."""
         trl = minor(release("trl"))
         if not replay:
             self.problems += _thawed(trl, self.collected)
         for tracker in dict.fromkeys(e["tracker"] for e in self.entries):
             mine = [e for e in self.entries if e["tracker"] == tracker]
             report = self._report(tracker, mine, replay)
-            self.headers.append(_header(report))
+            self.headers.append(summary.header(report))
             if replay:
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{trl}-{tracker}.json"
+            path = folder / f"{trl}-{tracker}{shard}.json"
             path.write_text(json.dumps(report, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
             self.headers.append(f"  {path}")
             if self.strict:
-                self.problems += [f"--strict: {e['id']} is unreachable" for e in mine if e["outcome"] == "unreachable"]
+                scored = [e for e in mine if e["scored"]]
+                self.problems += [
+                    f"--strict: {e['id']} is unreachable" for e in scored if e["outcome"] == "unreachable"
+                ]
                 self.problems += [f"--strict: lacks[{word!r}] is stale" for word in report["stale"]]
+        self.others = list(self._unscored_lines())
 
     def _report(self, tracker: str, mine: list[dict[str, Any]], replay: bool) -> dict[str, Any]:
-        there = sum(self.collected.values()) or len(mine)
-        counts = Counter(e["outcome"] for e in mine)
-        points = [d for e in mine for d in e["unreachable"]]
-        return {
-            "schema": 1,
-            "tracker": tracker,
-            "versions": next((e["versions"] for e in mine if e["versions"]), {}),
-            "checks": {"there": there, "ran": len(mine), "by_level": self.collected},
-            "outcomes": {name: counts.get(name, 0) for name in OUTCOMES},
-            "unreachable_points": len(points),
-            "stale": _stale(mine),
-            "level": None if replay else _level(mine, there),
-            "results": [{k: v for k, v in e.items() if k not in ("lines", "versions", "tracker")} for e in mine],
-        }
+        versions: dict[str, str] = next((e["versions"] for e in mine if e["versions"]), {})
+        drifted = [e["drift"] for e in mine if e["drift"] is not None]
+        drift = list(dict.fromkeys(line for lines in drifted for line in lines)) if drifted else None
+        return summary.report(tracker, versions, mine, self.collected, self.unscored, drift, whole=not replay)
 
-
-def _stale(mine: list[dict[str, Any]]) -> list[str]:
-    """Return the capabilities that the tracker refuses although every check of their clauses held."""
-    words = {law.id: law.capability for law in all_clauses().values() if law.capability}
-    tried: dict[str, set[str]] = {}
-    refused = {words[e["clause"]] for e in mine if e["outcome"] == "known"}
-    for e in mine:
-        if e["clause"] in words and e["refused"]:
-            tried.setdefault(words[e["clause"]], set()).add(e["outcome"])
-    return sorted(word for word, outcomes in tried.items() if outcomes == {"holds"} and word not in refused)
-
-
-def _level(mine: list[dict[str, Any]], there: int) -> int | None:
-    """Return the highest level that is whole (−1: not even level 0), None if not every check ran."""
-    if len(mine) != there:
-        return None
-    red = {e["level"] for e in mine if e["outcome"] in RED}
-    whole = -1
-    for level in sorted({e["level"] for e in mine}):
-        if level in red:
-            break
-        whole = level
-    return whole
-
-
-def _header(report: dict[str, Any]) -> str:
-    versions, counts = report["versions"], report["outcomes"]
-    tracker = report["tracker"]
-    checks = report["checks"]
-    parts = [
-        f"{tracker} {versions.get(tracker, '')}".strip(),
-        *(f"{name} {versions[name]}" for name in ("trl", "transformers") if name in versions),
-        f"{checks['ran']} of {checks['there']} checks ran",
-        f"{counts['gap']} gaps",
-        *([f"{counts['untestable']} untestable"] if counts["untestable"] else []),
-        f"{counts['known']} known",
-        f"{len(report['stale'])} stale",
-        f"{counts['unreachable']} unreachable",
-        f"{counts['not-applicable']} not applicable",
-    ]
-    if report["level"] is not None:
-        parts.append(f"level {report['level']} {LEVELS[report['level']]}" if report["level"] >= 0 else "no level")
-    return " · ".join(parts)
+    def _unscored_lines(self) -> Iterator[str]:
+        """Yield what is printed of experimental trainers: each gap, and each reason why checks were untestable once."""
+        reasons: dict[tuple[str, str, str], int] = {}
+        for e in self.entries:
+            if e["outcome"] == "gap" and not e["scored"]:
+                yield from lines(e)
+            elif e["outcome"] == "untestable" and not e["scored"]:
+                key = (e["tracker"], e["subject"], e["reason"].partition("\n")[0])
+                reasons[key] = reasons.get(key, 0) + 1
+        for (_, subject, reason), checks in reasons.items():
+            yield f"UNTESTABLE  {subject} ({checks} checks)  {reason}"
 
 
 def _thawed(trl: str, collected: dict[str, int]) -> list[str]:

@@ -37,3 +37,18 @@ class Brevity:
 def functions() -> list[Callable[..., list[Any]]]:
     """Return the four, in the order of the weights in the recipe."""
     return [length, format_reward, lambda completions, **_: [float(len(text(c)) % 3) for c in completions], Brevity()]
+
+
+def named() -> list[Callable[..., list[Any]]]:
+    """Return those that can be pickled: the asynchronous trainers score in a process of their own."""
+    return [length, format_reward, Brevity()]
+
+
+def numbers() -> list[Callable[..., list[Any]]]:
+    """Return those that judge every sample, for trainers that have no way with None."""
+    return [length, Brevity()]
+
+
+def shortest(group_completions: list[list[Any]], group_rewards: list[list[float]], **_: Any) -> list[list[float]]:
+    """Score each completion of each group for GFPO's filter: the shorter, the better."""
+    return [[1 / (1 + len(text(c))) for c in group] for group in group_completions]

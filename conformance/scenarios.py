@@ -10,6 +10,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from conformance import recipes
+from conformance.trainers import Trainer
+
 #: Said by the scenario that fails on purpose: an error without it came from elsewhere.
 ON_PURPOSE = "the training fails on purpose"
 #: The step after whose log, evaluation and checkpoint a training is broken off.
@@ -24,26 +27,26 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _broken_off(how: Callable[[], None]) -> Callable[[Any], None]:
+def _broken_off(how: Callable[[], None]) -> Callable[[Trainer, Any], None]:
     """Return the act of a training that ends by `how` before the step after `BROKEN_OFF`."""
 
-    def train(trainer: Any) -> None:
+    def train(trainer: Trainer, built: Any) -> None:
         from transformers import TrainerCallback
 
         def on_step_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == BROKEN_OFF:
                 how()
 
-        trainer.add_callback(type("BreaksOff", (TrainerCallback,), {"on_step_begin": on_step_begin})())
-        trainer.train()
+        built.add_callback(type("BreaksOff", (TrainerCallback,), {"on_step_begin": on_step_begin})())
+        recipes.train(trainer, built)
 
     return train
 
 
-ACTS: dict[str, Callable[[Any], None]] = {
-    "train": lambda trainer: trainer.train(),
-    "evaluate": lambda trainer: trainer.evaluate(),
-    "predict": lambda trainer: trainer.predict(trainer.eval_dataset),
+ACTS: dict[str, Callable[[Trainer, Any], None]] = {
+    "train": recipes.train,
+    "evaluate": lambda _, built: built.evaluate(),
+    "predict": lambda _, built: built.predict(built.eval_dataset),
     "fail": _broken_off(_fail),
     "kill": _broken_off(_kill),
 }

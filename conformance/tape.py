@@ -9,6 +9,8 @@ the header (versions, trainer, tracker); every other line is an event with its `
 * `edited`, `steered`: what the tracker's callback changed in the caller's `logs` and in `TrainerControl`;
 * `attached`, `handler`, `named`: that the tracker's `attach` returned, who stands before the tracker, and what the
   training calls the run;
+* `told`, `finished`: what a trainer without callbacks told accelerate's tracker, and that it closed it;
+* `unreachable`: the trainer has no door (`door` says which it has) through which the tracker was attached;
 * `end`: the trainer's `log_history` and what the training came to.
 
 Values are encoded by `conformance.values`.
@@ -83,6 +85,11 @@ class Tape:
             for i, e in enumerate(self.of("on_log"))
             for key, value in (e["logs"] or {}).items()
         ]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the trainer's `log_history`, or its logs where it keeps none (it logs through accelerate)."""
+        kept: list[dict[str, Any]] = self.end.get("log_history") or [e["logs"] for e in self.of("on_log")]
+        return kept
 
     @property
     def end(self) -> dict[str, Any]:

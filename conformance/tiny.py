@@ -7,6 +7,7 @@ find one; every trainer since TRL 0.7 accepts them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ DIALOGUES = [
 ]
 
 
-def chat_template() -> str:
-    """Return the ChatML template kept in `fixtures/templates`."""
+def chat_template(name: str = "chatml") -> str:
+    """Return a template kept in `fixtures/templates`: ChatML, or `chatml_images` for messages in parts."""
     from conformance import fixtures
 
-    return (fixtures() / "templates" / "chatml.jinja").read_text(encoding="utf-8").rstrip("\n")
+    return (fixtures() / "templates" / f"{name}.jinja").read_text(encoding="utf-8").rstrip("\n")
 
 
-def tokenizer() -> Any:
-    """Return a byte-level BPE tokenizer (about 320 tokens) with ChatML special tokens and a chat template."""
+def tokenizer(more: Sequence[str] = ()) -> Any:
+    """Return a byte-level BPE tokenizer (about 320 tokens) with ChatML special tokens, `more`, and a chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -40,7 +41,7 @@ def tokenizer() -> Any:
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=SPECIAL_TOKENS,
+        special_tokens=[*SPECIAL_TOKENS, *more],
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
@@ -59,11 +60,18 @@ def tokenizer() -> Any:
     return result
 
 
-def _config(tokens: Any) -> Any:
+def _family() -> str:
+    """Return the family of the tiny models: Qwen2, or Llama before transformers 4.37 had that."""
     import transformers
 
-    kind = getattr(transformers, "Qwen2Config", None) or transformers.LlamaConfig
-    return kind(
+    return "Qwen2" if hasattr(transformers, "Qwen2Config") else "Llama"
+
+
+def config(tokens: Any) -> Any:
+    """Return the configuration of a language model of about 15,000 parameters."""
+    import transformers
+
+    return getattr(transformers, f"{_family()}Config")(
         vocab_size=len(tokens),
         hidden_size=16,
         intermediate_size=32,
@@ -87,12 +95,11 @@ def build(head: str, tokens: Any, seed: int, labels: int = 1) -> Any:
     import torch
     import transformers
 
-    config = _config(tokens)
-    family = type(config).__name__.removesuffix("Config")
+    told = config(tokens)
     if head != "CausalLM":
-        config.num_labels = labels
+        told.num_labels = labels
     torch.manual_seed(seed)
-    model = getattr(transformers, f"{family}For{head}")(config)
+    model = getattr(transformers, f"{_family()}For{head}")(told)
     if head == "CausalLM":
         model.generation_config.eos_token_id = tokens.eos_token_id
         model.generation_config.pad_token_id = tokens.pad_token_id
@@ -108,12 +115,27 @@ MODELS = {
 }
 
 
+def _exists(head: str) -> bool:
+    import transformers
+
+    return hasattr(transformers, f"{_family()}For{head}")
+
+
+def with_value_head(path: str) -> Any:
+    """Return the causal model in `path` with the value head that PPO of TRL up to 0.11 wants."""
+    from trl import AutoModelForCausalLMWithValueHead
+
+    return AutoModelForCausalLMWithValueHead.from_pretrained(path)
+
+
 def models(folder: Path) -> dict[str, str]:
     """Write every tiny model with its tokenizer under `folder` once; return name -> directory."""
     paths = {name: str(folder / name) for name in MODELS}
     if not (folder / "complete").exists():
         tokens = tokenizer()
         for name, (head, seed, labels) in MODELS.items():
+            if not _exists(head):
+                continue  # a release that has no such model has no trainer of it
             build(head, tokens, seed, labels).save_pretrained(paths[name])
             tokens.save_pretrained(paths[name])
         (folder / "complete").touch()
@@ -159,6 +181,12 @@ def _tokenised_pairs(rows: list[tuple[str, str, str]], tokens: Any) -> dict[str,
     return columns
 
 
+def _images(rows: list[tuple[str, str, str]]) -> list[Any]:
+    from conformance import vision
+
+    return vision.images(len(rows))
+
+
 FORMATS: dict[str, Any] = {
     "text": lambda rows, _: {"text": [f"{q} {a}" for q, a, _ in rows]},
     "messages": lambda rows, _: {"messages": [_user(q) + _assistant(a) for q, a, _ in rows]},
@@ -177,6 +205,37 @@ FORMATS: dict[str, Any] = {
         "prompt": [q for q, _, _ in rows],
         "completion": [f" {(b, a)[i % 2]}" for i, (_, a, b) in enumerate(rows)],
         "label": [bool(i % 2) for i in range(len(rows))],
+    },
+    "chat_preference": lambda rows, _: {
+        "prompt": [_user(q) for q, _, _ in rows],
+        "chosen": [_assistant(a) for _, a, _ in rows],
+        "rejected": [_assistant(b) for _, _, b in rows],
+    },
+    "chat_unpaired": lambda rows, _: {
+        "prompt": [_user(q) for q, _, _ in rows],
+        "completion": [_assistant((b, a)[i % 2]) for i, (_, a, b) in enumerate(rows)],
+        "label": [bool(i % 2) for i in range(len(rows))],
+    },
+    "image_messages": lambda rows, _: {
+        "messages": [_user(q) + _assistant(a) for q, a, _ in rows],
+        "images": [[image] for image in _images(rows)],
+    },
+    "image_prompt": lambda rows, _: {"prompt": [_user(q) for q, _, _ in rows], "image": _images(rows)},
+    "image_preference": lambda rows, _: {
+        "prompt": [_user(q) for q, _, _ in rows],
+        "chosen": [_assistant(a) for _, a, _ in rows],
+        "rejected": [_assistant(b) for _, _, b in rows],
+        "images": [[image] for image in _images(rows)],
+    },
+    "triple": lambda rows, _: {
+        "prompt": [q for q, _, _ in rows],
+        "chosen": [f" {a}" for _, a, _ in rows],
+        "rejected": [f" {b}" for _, _, b in rows],
+        "reference": [f" {a} Indeed." for _, a, _ in rows],
+    },
+    "privileged": lambda rows, _: {
+        "prompt": [q for q, _, _ in rows],
+        "privileged_context": [a for _, a, _ in rows],
     },
     "stepwise": lambda rows, _: {
         "prompt": [q for q, _, _ in rows],

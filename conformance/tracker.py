@@ -57,9 +57,11 @@ class Tracker:
     def attach(self, store: Path, run: str) -> Any:
         """Return how TRL gets the tracker for one training.
 
-        A `report_to` name (str), a `TrainerCallback`, a module that stands in for each name in `module`, or a list of
-        these. Called in the training process, after `env` was set. `store` is an existing folder, shared by all runs
-        of a test run; `run` is the training's unique name, also passed to TRL as `run_name`.
+        A `report_to` name (str), a `TrainerCallback`, a module that stands in for each name in `module`, an
+        `accelerate.tracking.GeneralTracker`, or a list of these. Trainers that know no callbacks but log through
+        accelerate (PPO up to TRL 0.11, DDPO, AlignProp) get the `GeneralTracker`, or the name as `log_with`.
+        Called in the training process, after `env` was set. `store` is an existing folder, shared by all runs of a
+        test run; `run` is the training's unique name, also passed to TRL as `run_name`.
         """
         raise NotImplementedError(f"{type(self).__name__}.attach(store, run) is missing: return a callback or a name")
 

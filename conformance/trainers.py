@@ -16,16 +16,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Trainer:
-    """One exported trainer: `name` is its class, `module` where it is imported from."""
+    """One exported trainer: `name` is its class, `module` where it is imported from.
+
+    `variant` is another way to train the same class (`conformance.recipes.variants`), "" for the ordinary one.
+    """
 
     name: str
     module: str
     stable: bool
+    variant: str = ""
 
     @property
     def id(self) -> str:
-        """The word used on the command line and in reports: `grpo`, or `experimental.gkd`."""
-        word = self.name.removesuffix("Trainer").lower()
+        """The word used on the command line and in reports: `grpo`, `experimental.gkd.gkd`, or `grpo+chat`."""
+        word = self.name.removesuffix("Trainer").lower() + (f"+{self.variant}" if self.variant else "")
         return word if self.stable else f"{self.module.removeprefix('trl.')}.{word}"
 
 
@@ -59,6 +63,13 @@ def _names(init: Path) -> set[str]:
     return {name for name in found if name.endswith("Trainer") and name.isidentifier() and name[0] != "_"}
 
 
+def _classes(module: Path) -> set[str]:
+    """Return every `…Trainer` class that a module defines."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {name for name in names if name.endswith("Trainer") and name[0] != "_"}
+
+
 #: Base classes that TRL exports beside the trainers that users construct.
 BASES = {"BaseTrainer", "Trainer", "BaseSelfDistillationTrainer"}
 
@@ -71,7 +82,14 @@ def discover(folder: Path | None = None) -> list[Trainer]:
     folder = folder or root("trl")
     if folder is None:
         raise FileNotFoundError("TRL is not installed: pip install 'trl-conformance[trl]', or the TRL release to test")
-    stable = [Trainer(name, "trl", True) for name in sorted(_names(folder / "__init__.py") - BASES)]
+    exported = _names(folder / "__init__.py") - BASES
+    stable = [Trainer(name, "trl", True) for name in sorted(exported)]
+    # PPOv2 and RLOO of 0.9 are to be imported from their own modules only.
+    stable += [
+        Trainer(name, f"trl.trainer.{path.stem}", True)
+        for path in sorted((folder / "trainer").glob("*_trainer.py"))
+        for name in sorted(_classes(path) - exported - BASES)
+    ]
     experimental = [
         Trainer(name, f"trl.experimental.{init.parent.name}", False)
         for init in sorted((folder / "experimental").glob("*/__init__.py"))

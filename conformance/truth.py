@@ -218,7 +218,7 @@ class _Missing:
             return "scalar"
         if isinstance(value, float) and not math.isfinite(value):
             return "nan" if math.isnan(value) else "infinity"
-        return "equal-step" if (point.step, point.key) in self._kept else "missing"
+        return "equal-step" if point.step is not None and (point.step, point.key) in self._kept else "missing"
 
 
 def _ordinary(encoded: Any) -> bool:
@@ -281,8 +281,11 @@ class _Match:
 
 
 def _same_step(p: Logged, s: Stored, once: bool) -> bool:
-    """A value logged once in a run may be kept for the run as a whole, without a step (wandb's summary)."""
-    return s.step == p.step or (once and s.step is None)
+    """A value logged once in a run may be kept for the run as a whole, without a step (wandb's summary).
+
+    Where no step was given (PPO through accelerate), none is asked for.
+    """
+    return p.step is None or s.step == p.step or (once and s.step is None)
 
 
 #: Keys that `Trainer.log` itself adds to log_history, beside the logs that it sends to the callbacks.

@@ -27,13 +27,16 @@ class Half(Tracker):
 """
 
 
-def entry(word: str, clause: str, error: BaseException | None = None, subject: str = "") -> dict[str, Any]:
+def entry(
+    word: str, clause: str, error: BaseException | None = None, subject: str = "", scored: bool = True
+) -> dict[str, Any]:
     """Return the entry of a check that ended with `error`."""
     name = f"test_x[half-{clause}-{subject}]" if subject else "test_x[half]"
+    seen: Any = subject if scored else SimpleNamespace(id=subject, stable=False)
     item = SimpleNamespace(
         nodeid=f"conformance/test_1_record.py::{name}",
         funcargs={"bench": SimpleNamespace(versions=VERSIONS, sandbox=None)},
-        callspec=SimpleNamespace(params={"bench": word, **({"replayed": subject} if subject else {})}),
+        callspec=SimpleNamespace(params={"bench": word, **({"replayed": seen} if subject else {})}),
         fixturenames=["bench", "replayed" if subject else "payload"],
     )
     return json.loads(json.dumps(results.entry(item, clause, error, 0.12345)))  # as it travels between processes

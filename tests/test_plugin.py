@@ -62,6 +62,7 @@ def suite(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         (["--tracker", "acme.py:Acme", "--clause", "XXX"], "--clause XXX: there is no such clause. Known: ATT-01, "),
         (["--tracker", "acme.py:Acme", "--level", "9"], "--level 9: there are levels 0, 1, 2 and 3"),
         (["--tracker", "acme.py:Acme", "--trainer", "gropo"], "exports no such trainer. Did you mean grpo?"),
+        (["--tracker", "acme.py:Acme", "--shard", "3/2"], "--shard 3/2: say which part of how many, such as 1/2"),
         (["--tracker", "acme.py:Acme", "--replay", "gone.json"], "--replay: there is no file gone.json"),
         (["--tracker", "acme.py:Acme", "--replay", "notes.json"], "--replay: notes.json is no gap of this kit"),
     ],
@@ -105,6 +106,30 @@ def test_two_trackers_have_the_same_checks_each(folder: Path) -> None:
     checks = [text for text in done.stdout.splitlines() if "::test_" in text]
     first, second = ([text for text in checks if f"[{word}" in text] for word in ("acme.py:Acme", "other.py:Other"))
     assert len(first) == len(second) == len(checks) / 2
+
+
+def checks(folder: Path, *options: str) -> list[str]:
+    """Return the checks that the suite collects, without running them."""
+    done = suite(folder, "--collect-only", "-q", "--tracker", "acme.py:Acme", *options)
+    return [text for text in done.stdout.splitlines() if "::test_" in text]
+
+
+def test_shards_have_every_check_once_and_a_trainer_whole(folder: Path) -> None:
+    whole = checks(folder)
+    parts = [checks(folder, "--shard", f"{k}/3") for k in (1, 2, 3)]
+    assert sorted(check for part in parts for check in part) == sorted(whole)
+    assert min(len(part) for part in parts) > len(whole) / 6
+    assert [sum("-sft]" in check for check in part) > 0 for part in parts].count(True) == 1
+
+
+def test_experimental_trainers_are_trained_on_demand_or_by_name(folder: Path) -> None:
+    asked, stable = ["--clause", "TRN-01"], checks(folder, "--clause", "TRN-01")
+    everything = checks(folder, "--experimental", *asked)
+    added = sorted(set(everything) - set(stable))
+    assert added
+    assert all("-experimental." in check for check in added)
+    one = added[0].rpartition("TRN-01-")[2].removesuffix("]")
+    assert checks(folder, "--trainer", one, *asked) == [added[0]]
 
 
 def test_a_session_of_other_tests_is_left_alone(tmp_path: Path) -> None:

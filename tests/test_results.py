@@ -13,7 +13,7 @@ from entries import ADAPTER, VERSIONS, entry, every_outcome, gap, unreachable
 import conformance
 from conformance import results
 from conformance.results import Session, count, lines
-from conformance.verdict import OUTCOMES, GapFound, Known, NotApplicable, Verdict
+from conformance.verdict import OUTCOMES, GapFound, Known, NotApplicable, Untestable, Verdict
 
 SCHEMA = json.loads((Path(conformance.__file__).parent / "report" / "results.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -133,6 +133,64 @@ def test_a_refusal_that_is_not_needed_is_stale(
     (path,) = (tmp_path / "results").glob("*.json")
     assert json.loads(path.read_text(encoding="utf-8"))["stale"] == stale
     assert session.problems == [f"--strict: lacks[{name!r}] is stale" for name in stale]
+
+
+def test_experimental_trainers_are_told_but_not_scored(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "frozen", dict)
+    found = [
+        entry(word, "TRN-01", GapFound("g", gap("TRN-01")), subject="experimental.gkd.gkd", scored=False),
+        entry(word, "TRN-02", Untestable("no recipe\nmore"), subject="experimental.gfpo.gfpo", scored=False),
+        entry(word, "TRN-03", Untestable("no recipe\nmore"), subject="experimental.gfpo.gfpo", scored=False),
+        entry(word, "REC-04", None, subject="experimental.gkd.gkd", scored=False),
+        entry(word, "REC-08", unreachable(), subject="experimental.gkd.gkd", scored=False),
+    ]
+    scored = [entry(word, "ATT-01"), entry(word, "REC-01"), entry(word, "TRN-01", subject="sft")]
+    session, report = finished([*scored, *found], tmp_path / "results", strict=True, l0=1, l1=1, l2=1)
+    assert report["level"] == 2
+    assert report["checks"] == {"there": 3, "ran": 3, "by_level": {"0": 1, "1": 1, "2": 1}}
+    assert (report["outcomes"]["gap"], report["outcomes"]["untestable"]) == (0, 0)
+    assert report["unscored"]["outcomes"] == {
+        "holds": 1,
+        "gap": 1,
+        "untestable": 2,
+        "known": 0,
+        "unreachable": 1,
+        "not-applicable": 0,
+    }
+    assert [e["scored"] for e in report["results"]] == [True] * 3 + [False] * 5
+    assert report["stale"] == []
+    assert session.problems == []
+    assert session.headers[0].endswith(
+        "level 2 train · not scored: 5 of 5 checks of experimental trainers, 1 gaps, 2 untestable"
+    )
+    assert session.others[0].startswith("TRN-01  ")
+    assert session.others[-1] == "UNTESTABLE  experimental.gfpo.gfpo (2 checks)  no recipe"
+
+
+@pytest.mark.parametrize(
+    "told, drift, says",
+    [
+        ([None, None], None, False),
+        ([None, [], []], [], False),
+        ([["a: new b"], None, ["a: new b", "c: gone d"]], ["a: new b", "c: gone d"], True),
+    ],
+)
+def test_drift_is_information(
+    word: str, tmp_path: Path, told: list[list[str] | None], drift: list[str] | None, says: bool
+) -> None:
+    found = [{**entry(word, "TRN-01", subject=str(i)), "drift": lines} for i, lines in enumerate(told)]
+    session, report = finished(found, tmp_path / "results")
+    assert report["drift"] == drift
+    assert session.problems == []
+    assert ("differences from the recorded schemas" in session.headers[0]) is says
+
+
+def test_the_file_of_a_shard_says_so(word: str, tmp_path: Path) -> None:
+    Session(False, [entry(word, "ATT-01")]).finish(tmp_path, replay=False, shard=".1of2")
+    (path,) = tmp_path.glob("*.json")
+    assert path.name.endswith("-half.1of2.json")
 
 
 def test_strict_makes_unreachable_red_and_nothing_else_does(word: str, tmp_path: Path) -> None:

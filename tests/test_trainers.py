@@ -37,6 +37,18 @@ def test_experimental_trainers_come_last_under_their_module(tmp_path: Path) -> N
     assert [t.module for t in found if not t.stable] == ["trl.experimental.bco", "trl.experimental.gkd"]
 
 
+def test_a_trainer_that_only_its_own_module_gives_is_found_there(tmp_path: Path) -> None:
+    """PPOv2 and RLOO of TRL 0.9."""
+    folder = tree(tmp_path, LAZY)
+    (folder / "trainer").mkdir()
+    (folder / "trainer" / "ppov2_trainer.py").write_text("class PPOv2Trainer: ...\nclass _HiddenTrainer: ...")
+    (folder / "trainer" / "sft_trainer.py").write_text("class SFTTrainer: ...")
+    (folder / "trainer" / "base.py").write_text("class OtherTrainer: ...")
+    found = discover(folder)
+    assert [t.id for t in found] == ["dpo", "sft", "ppov2"]
+    assert found[-1] == Trainer("PPOv2Trainer", "trl.trainer.ppov2_trainer", True)
+
+
 def test_a_form_that_is_not_known_yields_nothing_rather_than_a_guess(tmp_path: Path) -> None:
     assert discover(tree(tmp_path, "import importlib\nglobals().update(importlib.import_module('x').__dict__)")) == []
 

@@ -33,10 +33,12 @@ class Attachment:
     report_to: list[str] = field(default_factory=list)
     callbacks: list[Any] = field(default_factory=list)
     modules: list[ModuleType] = field(default_factory=list)
+    trackers: list[Any] = field(default_factory=list)
 
 
 def attach(tracker: Tracker, store: Path, run: str) -> Attachment:
     """Call `tracker.attach` and sort what it returned. Raises AttachError, or whatever `attach` raises."""
+    from accelerate.tracking import GeneralTracker
     from transformers import TrainerCallback
 
     given = tracker.attach(store, run)
@@ -46,6 +48,8 @@ def attach(tracker: Tracker, store: Path, run: str) -> Attachment:
             found.report_to.append(item)
         elif isinstance(item, TrainerCallback):
             found.callbacks.append(item)
+        elif isinstance(item, GeneralTracker):
+            found.trackers.append(item)
         elif isinstance(item, ModuleType):
             if not tracker.module:
                 raise AttachError(f"{type(tracker).__name__}.attach returned a module: say in `module` for which names")
@@ -53,9 +57,9 @@ def attach(tracker: Tracker, store: Path, run: str) -> Attachment:
         else:
             raise AttachError(
                 f"{type(tracker).__name__}.attach returned {item!r:.120}: "
-                "return a report_to name, a TrainerCallback instance, a module, or a list of these"
+                "return a report_to name, a TrainerCallback, a GeneralTracker, a module, or a list of these"
             )
-    if not (found.report_to or found.callbacks or found.modules):
+    if not (found.report_to or found.callbacks or found.modules or found.trackers):
         raise AttachError(f"{type(tracker).__name__}.attach returned nothing to attach")
     if found.modules:
         found.report_to.extend(name for name in tracker.module if name not in found.report_to)
@@ -118,11 +122,22 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
     from conformance.doors import module
 
     handler = trainer_callback.CallbackHandler
-    original = handler.__init__
+    original, adding = handler.__init__, handler.add_callback
+    built: list[Any] = []
 
     @functools.wraps(original)
     def with_witness(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
+        built.append(self)
+        surround(self)
+
+    @functools.wraps(adding)
+    def add(self: Any, callback: Any) -> None:
+        adding(self, callback)
+        if any(self is one for one in built):  # iterative SFT has no other way to get a callback
+            surround(self)
+
+    def surround(self: Any) -> None:
         ours = [i for i, callback in enumerate(self.callbacks) if _is_trackers(callback, attachment)]
         if not ours:
             return
@@ -133,12 +148,13 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
         # Behind first: inserting it does not move the places in front.
         self.callbacks.insert(ours[-1] + 1, watch(writer, seen))
         self.callbacks[ours[0] : ours[0]] = [witness(writer, seen)]
+        built[:] = [one for one in built if one is not self]
 
-    handler.__init__ = with_witness  # type: ignore[method-assign]
+    handler.__init__, handler.add_callback = with_witness, add  # type: ignore[method-assign]
     try:
         yield
     finally:
-        handler.__init__ = original  # type: ignore[method-assign]
+        handler.__init__, handler.add_callback = original, adding  # type: ignore[method-assign]
 
 
 def reporting_classes(names: list[str]) -> tuple[type, ...]:

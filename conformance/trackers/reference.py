@@ -1,4 +1,7 @@
-"""The reference tracker (`trackio/` of this repository), as TRL users get it: `report_to="trackio"`."""
+"""The reference tracker (`trackio/` of this repository), as TRL users get it.
+
+That is `report_to="trackio"`, or "wandb" with the reference in its place where transformers has no TrackioCallback yet.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from conformance.tracker import Point, Table, Tracker, report_to_key
+from conformance.trainers import root
 
 
-class Reference(Tracker):
+class ReferenceTrackio(Tracker):
     """transformers' TrackioCallback and TRL's own calls write; `trackio.Api` reads."""
 
+    name = "reference-trackio"
     distribution = "trackio"
     module = ("trackio",)
 
@@ -28,7 +33,8 @@ class Reference(Tracker):
         return trackio.Api(store).run("huggingface", run)
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        return (Point(*point) for point in self._run(store, run).points())
+        for step, key, value in self._run(store, run).points():
+            yield Point(step, key, value.tolist() if hasattr(value, "tolist") else value)
 
     def config(self, store: Path, run: str) -> Mapping[str, Any]:
         return dict(self._run(store, run).config)
@@ -43,7 +49,7 @@ class Reference(Tracker):
         return report_to_key(key)
 
 
-class ReferenceWandb(Reference):
+class ReferenceWandb(ReferenceTrackio):
     """The same tracker behind the name `wandb`: transformers' WandbCallback and TRL's own calls write.
 
     A child process cannot call `trackio.wandb.install()` before everything else; the folder on its path says the same.
@@ -63,5 +69,20 @@ class ReferenceWandb(Reference):
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
         # What the callback sets on the summary has the trainer's name and no step.
-        for step, key, value in self._run(store, run).points():
+        for step, key, value in super().read(store, run):
             yield Point(step, key if "/" in key else report_to_key(key), value)
+
+
+def _has_trackio() -> bool:
+    """Whether the installed transformers has a TrackioCallback (since 4.54), read without importing it."""
+    source = (root("transformers") or Path()) / "integrations" / "integration_utils.py"
+    return not source.is_file() or "class TrackioCallback" in source.read_text(encoding="utf-8")
+
+
+DOOR: type[ReferenceTrackio] = ReferenceTrackio if _has_trackio() else ReferenceWandb
+
+
+class Reference(DOOR):  # type: ignore[misc, valid-type]
+    """The reference at the first of its doors that the installed transformers opens."""
+
+    name = "reference"
