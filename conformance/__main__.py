@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     merge.add_argument("results", type=Path, nargs="+", help="results files, or what merge wrote")
     merge.add_argument("-o", "--output", type=Path, required=True, help="a folder, or one file ending in .json")
 
+    freeze = commands.add_parser("freeze", help="renew how many checks there are (clauses/frozen.toml), from results")
+    freeze.add_argument("results", type=Path, nargs="+", help="results files of whole runs, or what merge wrote")
+
     matrix = commands.add_parser("matrix", help="list what a CI matrix runs: a tox environment per TRL release")
     matrix.add_argument("--json", action="store_true", help="as GitHub Actions' fromJSON reads it")
     matrix.add_argument("--shards", type=int, default=1, metavar="N", help="parts of each release (default: 1)")
@@ -115,6 +118,26 @@ def merge(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def freeze(chosen: argparse.Namespace) -> int:
+    """Write how many checks there were in some runs into the kit's source, beside those of other releases."""
+    from conformance import clauses
+    from conformance.matrix.eras import number
+    from conformance.trainers import minor
+
+    counts = {minor: dict(kinds) for minor, kinds in clauses.frozen().items()}
+    for file, report in _reports(chosen.results):
+        if "trl" not in report["versions"]:
+            raise UsageError(f"{file}: no training process was started, so the report names no TRL release")
+        kinds = counts.setdefault(minor(report["versions"]["trl"]), {})
+        kinds |= report["checks"]["by_level"]
+        if report["unscored"]["there"]:
+            kinds["experimental"] = report["unscored"]["there"]
+    ordered = {minor: counts[minor] for minor in sorted(counts, key=number)}
+    clauses.FROZEN.write_text(clauses.frozen_text(ordered), encoding="utf-8")
+    print(f"{clauses.FROZEN}: {len(ordered)} releases")
+    return 0
+
+
 def matrix(chosen: argparse.Namespace) -> int:
     """Print what a CI matrix runs."""
     from conformance.matrix import plan
@@ -127,7 +150,7 @@ def matrix(chosen: argparse.Namespace) -> int:
         print(json.dumps(cells))
     else:
         for cell in cells:
-            print(f"tox run -e {cell['environment']:<20} -- --experimental --shard {cell['shard']}")
+            print(f"tox run -e {cell['environment']:<20} -- --experimental --variants --shard {cell['shard']}")
     return 0
 
 
@@ -165,7 +188,7 @@ def record(chosen: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, matrix, era)}
+COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, freeze, matrix, era)}
 
 if __name__ == "__main__":
     sys.exit(main())

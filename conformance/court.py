@@ -61,6 +61,7 @@ class Evidence:
         self._results = results
         self.run: Run | None = None
         self.bare: Run | None = None
+        self.trainer: Trainer | None = None
 
     def judge(
         self, found: Iterable[Difference], detail: str = "", replay: Tape | None = None, blame: str = "tracker"
@@ -175,7 +176,7 @@ class Endured(Evidence):
     What befalls one training that ends well, too, is judged at level 2 and not again here.
     """
 
-    trainer: Trainer
+    trainer: Trainer  # type: ignore[assignment]
     runs: list[Run]
 
     def play(self) -> None:
@@ -364,6 +365,7 @@ def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The live run of one trainer beside its control run; the parameter is a `Trainer`."""
     trainer: Trainer = request.param
     found: Evidence = _evidence(Evidence, request, bench, trainer.id)
+    found.trainer = trainer
     found.bare = bench.bare(trainer)
     found.run = bench.live(trainer)
     for event in found.run.tape.of("unreachable"):

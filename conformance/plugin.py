@@ -16,8 +16,9 @@ import pytest
 
 from conformance import gapfiles, registry, results
 from conformance.clauses import all_clauses
+from conformance.recipes import every
 from conformance.scenarios import TRAINER
-from conformance.trainers import Trainer, discover, release
+from conformance.trainers import Trainer, release
 from conformance.verdict import LETTERS, RED, Verdict
 
 COURTS = "conformance.test_"
@@ -34,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--level", action="append", default=[], type=int, metavar="N", help="only this level (0, 1, 2, 3); repeatable")
     add("--clause", action="append", default=[], metavar="ID", help="only this clause (REC-03); repeatable")
     add("--experimental", action="store_true", help="train the experimental trainers as well; they are not scored")
+    add("--variants", action="store_true", help="train each in its other ways as well: chat, vision, PEFT, …")
     add("--shard", default="1/1", metavar="K/N", help="only this part of the checks; trl-conformance merge joins parts")
     add("--results", default="results", metavar="DIR", help="where results and gaps are written (default: results)")
     add(
@@ -68,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if line:
             raise pytest.UsageError(line)
     _shard(config)
-    known = {trainer.id for trainer in discover()} if release("trl") else set()
+    known = {trainer.id for trainer in every()} if release("trl") else set()
     for name in config.getoption("trainer"):
         if _word(name) not in known:
             near = difflib.get_close_matches(_word(name), known, n=1)
@@ -98,9 +100,10 @@ def _shard(config: pytest.Config) -> tuple[int, int]:
 
 
 def subjects(config: pytest.Config) -> list[Trainer]:
-    """Return the trainers to train: the stable ones, experimental ones on demand or by name."""
+    """Return the trainers to train: the stable ones; experimental ones and variants on demand or by name."""
     named = {_word(name) for name in config.getoption("trainer")}
-    return [t for t in discover() if t.stable or config.getoption("experimental") or t.id in named]
+    asked = {"experimental": config.getoption("experimental"), "variants": config.getoption("variants"), "": True}
+    return [t for t in every() if asked[t.beside] or t.id in named]
 
 
 def trackers(config: pytest.Config) -> list[str]:
@@ -145,10 +148,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         courts = [item for item in courts if item not in again]
         session = config.stash[results.SESSION]
-        scored = [item for item in courts if _scored(item)]
-        many = len(trackers(config))
-        session.collected = results.count((all_clauses()[_clause(item)].level for item in scored), many)
-        session.unscored = (len(courts) - len(scored)) // many
+        kinds = (getattr(_subject(item), "beside", "") or all_clauses()[_clause(item)].level for item in courts)
+        session.collected = results.count(kinds, len(trackers(config)))
         part, parts = _shard(config)
         groups = {name: i for i, name in enumerate(dict.fromkeys(_group(item) for item in courts))}
         courts = [item for item in courts if groups[_group(item)] % parts == part - 1]
@@ -169,11 +170,6 @@ def _subject(item: pytest.Item) -> Any:
     """Return the trainer, or the name of the tape, that a check looks at; None if at neither."""
     parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
     return TRAINER if "endured" in parameters else parameters.get("trained", parameters.get("replayed"))
-
-
-def _scored(item: pytest.Item) -> bool:
-    """Whether a check counts: those of experimental trainers do not."""
-    return bool(getattr(_subject(item), "stable", True))
 
 
 def _group(item: pytest.Item) -> str:
@@ -256,7 +252,7 @@ class _Workers:
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
         told = getattr(node, "workeroutput", {}).get("conformance")
         if told and _config is not None:
-            _config.stash[results.SESSION].collected, _config.stash[results.SESSION].unscored = told
+            _config.stash[results.SESSION].collected = told
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
@@ -270,7 +266,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the results, and let the exit status be red if a check did not run or must not be green."""
     record = session.config.stash[results.SESSION]
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["conformance"] = record.collected, record.unscored
+        session.config.workeroutput["conformance"] = record.collected
         return
     if not record.entries:
         return

@@ -25,9 +25,12 @@ from conformance.verdict import Verdict, difference_json
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
-def count(levels: Iterable[int], trackers: int) -> dict[str, int]:
-    """Return how many checks of each level one tracker has, from the levels of all checks of `trackers` trackers."""
-    return {str(level): n // trackers for level, n in sorted(Counter(levels).items())}
+def count(kinds: Iterable[int | str], trackers: int) -> dict[str, int]:
+    """Return how many checks of each kind one tracker has, from the kinds of all checks of `trackers` trackers.
+
+    A kind is a level, or what is trained on demand only (`Trainer.beside`).
+    """
+    return {kind: n // trackers for kind, n in sorted(Counter(map(str, kinds)).items())}
 
 
 def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -> dict[str, Any]:
@@ -88,9 +91,8 @@ class Session:
 
     strict: bool
     entries: list[dict[str, Any]] = field(default_factory=list)
-    #: Level -> how many scored checks one tracker has; how many others it has.
+    #: What `count` returns.
     collected: dict[str, int] = field(default_factory=dict)
-    unscored: int = 0
     headers: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -122,7 +124,9 @@ class Session:
         versions: dict[str, str] = next((e["versions"] for e in mine if e["versions"]), {})
         drifted = [e["drift"] for e in mine if e["drift"] is not None]
         drift = list(dict.fromkeys(line for lines in drifted for line in lines)) if drifted else None
-        return summary.report(tracker, versions, mine, self.collected, self.unscored, drift, whole=not replay)
+        scored = {kind: n for kind, n in self.collected.items() if kind != "experimental"}
+        unscored = self.collected.get("experimental", 0)
+        return summary.report(tracker, versions, mine, scored, unscored, drift, whole=not replay)
 
     def _unscored_lines(self) -> Iterator[str]:
         """Yield what is printed of experimental trainers: each gap, and each reason why checks were untestable once."""
@@ -139,8 +143,9 @@ class Session:
 
 def _thawed(trl: str, collected: dict[str, int]) -> list[str]:
     """Return a line if there are other checks than this version of the kit has for this TRL release."""
-    wanted = frozen().get(trl)
-    if wanted is None or not collected or wanted == collected:
+    # Variants and experimental trainers are there on demand only.
+    wanted = {kind: n for kind, n in frozen().get(trl, {}).items() if kind.isdigit() or kind in collected}
+    if trl not in frozen() or not collected or wanted == collected:
         return []
     return [
         f"this kit has {_told(wanted)} checks for trl {trl}, but {_told(collected)} were collected: "
@@ -149,4 +154,4 @@ def _thawed(trl: str, collected: dict[str, int]) -> list[str]:
 
 
 def _told(counts: dict[str, int]) -> str:
-    return " + ".join(str(n) for n in counts.values())
+    return " + ".join(str(n) if kind.isdigit() else f"{n} of {kind}" for kind, n in counts.items())

@@ -27,6 +27,11 @@ class Trainer:
     variant: str = ""
 
     @property
+    def beside(self) -> str:
+        """Why it is trained on demand only: `experimental`, `variants`, or "" where it always is."""
+        return "variants" if self.variant else ("" if self.stable else "experimental")
+
+    @property
     def id(self) -> str:
         """The word used on the command line and in reports: `grpo`, `experimental.gkd.gkd`, or `grpo+chat`."""
         word = self.name.removesuffix("Trainer").lower() + (f"+{self.variant}" if self.variant else "")

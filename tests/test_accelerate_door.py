@@ -13,11 +13,12 @@ from transformers import TrainerCallback, trainer_callback
 
 from conformance import Tracker, jobs, recipes, values
 from conformance.bench import Bench, Run
+from conformance.delivered import Delivered
 from conformance.doors import accelerate, callback, ledger
 from conformance.doors.callback import Attachment
 from conformance.tape import Tape, Writer
 from conformance.trainers import Trainer
-from conformance.truth import Delivered, Stored, differences
+from conformance.truth import Stored, differences
 
 
 class Keeper(tracking.GeneralTracker):
@@ -301,3 +302,13 @@ def test_a_callback_that_is_added_to_a_built_trainer_has_the_witness_before_it(w
     names = [type(c).__name__ for c in handler.callbacks]
     assert names == ["PrinterCallback", "Witness", "TrainerCallback", "Watch", "ProgressCallback"]
     assert [e["before"] for e in Tape.load(file).of("handler")] == [["PrinterCallback"]]
+
+
+def test_a_handler_made_of_another_ones_callbacks_keeps_its_one_witness(writer: Writer, file: Path) -> None:
+    """DPO with a BEMA reference model does that (TRL 1.16.0, experimental/bema_for_ref_model/dpo_trainer.py)."""
+    ours = TrainerCallback()
+    with callback.stand(Attachment(callbacks=[ours]), writer):
+        first = trainer_callback.CallbackHandler([ours], None, None, None, None)
+        second = trainer_callback.CallbackHandler(first.callbacks, None, None, None, None)
+    assert [type(c).__name__ for c in second.callbacks] == ["Witness", "TrainerCallback", "Watch"]
+    assert len(list(Tape.load(file).of("handler"))) == 1

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from conformance import clauses
-from conformance.clauses import LEVELS, Clause, all_clauses, frozen, located
+from conformance.clauses import FROZEN, LEVELS, Clause, all_clauses, frozen, frozen_text, located
 from conformance.tracker import OPTIONAL
 from conformance.trainers import release
 from conformance.truth import KINDS
@@ -101,5 +101,9 @@ def test_a_malformed_law_is_refused(rows: str, message: str, tmp_path: Path, mon
 def test_frozen_counts_are_numbers_by_release_and_level() -> None:
     for minor, counts in frozen().items():
         assert re.fullmatch(r"\d+\.\d+", minor)
-        assert set(counts) <= {"0", "1", "2", "3"}
+        assert {"0", "1", "2", "3"} <= set(counts) <= {"0", "1", "2", "3", "variants", "experimental"}
         assert all(count > 0 for count in counts.values())
+
+
+def test_frozen_counts_are_written_as_they_are_read() -> None:
+    assert FROZEN.read_text(encoding="utf-8") == frozen_text(frozen())

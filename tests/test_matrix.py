@@ -64,7 +64,7 @@ def test_releases_and_trackers_are_chosen(capsys: pytest.CaptureFixture[str]) ->
     told = [cell["environment"] for cell in json.loads(capsys.readouterr().out)]
     assert told == ["trl0.9-wandb", "trl0.9", "trl1.10-wandb", "trl1.10"]
     assert command.main(["matrix", "--releases", "0.9"]) == 0
-    assert capsys.readouterr().out == "tox run -e trl0.9               -- --experimental --shard 1/1\n"
+    assert capsys.readouterr().out == "tox run -e trl0.9               -- --experimental --variants --shard 1/1\n"
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,24 @@ def test_all_checks_are_collected_without_importing_what_is_tested(folder: Path)
         (["--clause", "REC-03"], "test_none_is_not_stored_as_a_number"),
         (["--level", "2", "--trainer", "grpo", "--clause", "TRN-01"], "TRN-01-grpo]"),
         (["--trainer", "GRPOTrainer", "--clause", "TRN-01"], "TRN-01-grpo]"),
+        (["--trainer", "grpo+chat", "--clause", "TRN-01"], "TRN-01-grpo+chat]"),
     ],
 )
 def test_options_choose_checks(folder: Path, options: list[str], wanted: str) -> None:
     done = suite(folder, "--collect-only", "-q", "--tracker", "acme.py:Acme", *options)
     (check,) = [text for text in done.stdout.splitlines() if "::test_" in text]
     assert wanted in check
+
+
+def test_what_is_trained_on_demand_comes_beside_the_rest(folder: Path) -> None:
+    def collected(*options: str) -> set[str]:
+        done = suite(folder, "--collect-only", "-q", "--tracker", "acme.py:Acme", "--clause", "TRN-01", *options)
+        return {text.rpartition("TRN-01-")[2] for text in done.stdout.splitlines() if "::test_" in text}
+
+    stable, more = collected(), collected("--variants")
+    assert more > stable
+    assert all("+" in id for id in more - stable)
+    assert all("experimental." in id for id in collected("--experimental") - stable)
 
 
 def test_two_trackers_have_the_same_checks_each(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,22 @@ def _clause(level: int, row: dict[str, Any], where: str) -> Clause:
         raise ValueError(f"{where}: {row.get('id', 'a clause without id')}: {error}") from error
 
 
+FROZEN = Path(__file__).with_name("frozen.toml")
+_FROZEN_HEAD = """\
+# How many checks one tracker has, by TRL minor and level; `variants` and `experimental` are there on demand only.
+# Another number is red: a check that vanishes must be seen. Renewed by `trl-conformance freeze`.
+"""
+
+
 def frozen() -> dict[str, dict[str, int]]:
-    """Return TRL minor -> level -> number of checks that one tracker has with this version of the kit."""
-    path = Path(__file__).with_name("frozen.toml")
-    return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    """Return TRL minor -> level, `variants` or `experimental` -> number of checks that one tracker has."""
+    return dict(tomllib.loads(FROZEN.read_text(encoding="utf-8")))
+
+
+def frozen_text(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the text of `frozen.toml` for such counts; the minors stand in the order of `counts`."""
+    tables = [
+        f'["{minor}"]\n' + "".join(f"{kind} = {n}\n" for kind, n in sorted(kinds.items()))
+        for minor, kinds in counts.items()
+    ]
+    return "\n".join([_FROZEN_HEAD.rstrip("\n"), *tables])

@@ -139,7 +139,9 @@ def stand(attachment: Attachment, writer: Writer) -> Iterator[None]:
 
     def surround(self: Any) -> None:
         ours = [i for i, callback in enumerate(self.callbacks) if _is_trackers(callback, attachment)]
-        if not ours:
+        # A handler built from another one's callbacks has them already: the DPO trainer of TRL 0.24's
+        # experimental/bema_for_ref_model/dpo_trainer.py makes one.
+        if not ours or any(type(callback).__name__ == "Witness" for callback in self.callbacks):
             return
         inside = [name for i in ours for name in module.stand_inside(self.callbacks[i], writer)]
         seen: dict[str, Any] = {}

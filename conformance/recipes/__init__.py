@@ -19,9 +19,21 @@ from typing import Any
 from conformance import steps, tiny
 from conformance.recipes import makes
 from conformance.recipes.rows import NO_EVALUATION, PARAMETERS, RAW, RECIPES, SETTINGS, STEPS, VARIANTS, Recipe
-from conformance.trainers import Trainer, root
+from conformance.trainers import Trainer, discover, root
 
-__all__ = ["RECIPES", "STEPS", "NoRecipe", "Unrunnable", "build", "find", "recipe_for", "train", "variants"]
+__all__ = [
+    "RECIPES",
+    "STEPS",
+    "NoRecipe",
+    "Unrunnable",
+    "build",
+    "every",
+    "find",
+    "recipe_for",
+    "repeatable",
+    "train",
+    "variants",
+]
 
 
 class Unrunnable(RuntimeError):
@@ -73,6 +85,12 @@ def variants(trainer: Trainer, folder: Path | None = None) -> list[Trainer]:
         for name, variant in VARIANTS.items()
         if trainer.name in variant.trainers and any(word in source for word in variant.since)
     ]
+
+
+def every() -> list[Trainer]:
+    """Return what there is to train in the installed TRL: stable trainers, experimental ones, and their variants."""
+    found = discover()
+    return [*found, *(variant for trainer in found for variant in variants(trainer))]
 
 
 def find(trainer: Trainer) -> type:
@@ -186,6 +204,11 @@ def build(
         for callback in callbacks:
             built.add_callback(callback)
     return built
+
+
+def repeatable(trainer: Trainer) -> bool:
+    """Tell whether two trainings of a trainer come to the same values; asynchronous ones do not."""
+    return all(recipe.repeatable for recipe in RECIPES.get(trainer.name, ()))
 
 
 def train(trainer: Trainer, built: Any) -> None:

@@ -96,7 +96,7 @@ class Recipe:
     `settings` override `SETTINGS`, `requires` says for which generation the row holds. `serves` are settings that want
     the address of a server (`conformance.stubs`): setting -> the model that it serves. `path` gives the policy as a
     folder instead of a model. `packages` are modules without which it cannot run. `drive` is the function of
-    `conformance.steps` that trains it.
+    `conformance.steps` that trains it. `repeatable`: two trainings of it come to the same values.
     """
 
     data: str
@@ -109,6 +109,7 @@ class Recipe:
     template: str = ""
     packages: tuple[str, ...] = ()
     drive: str = "train"
+    repeatable: bool = True
 
 
 #: PPO of TRL up to 0.11 logs through accelerate, and is told how often to train by the caller.
@@ -219,6 +220,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             path=True,
             template=PARSED,
             packages=("requests", "aiohttp"),
+            repeatable=False,
         ),
     ),
     "AsyncDistillationTrainer": (
@@ -228,6 +230,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             serves={"vllm_server_base_url": "causal", "teacher_server_urls": "teacher"},
             path=True,
             packages=("requests", "aiohttp"),
+            repeatable=False,
         ),
     ),
     "RLOOTrainer": (

@@ -27,7 +27,8 @@ def report(
 ) -> dict[str, Any]:
     """Return the report of one tracker, as in `results.schema.json`.
 
-    `collected` is level -> number of scored checks that there are, `unscored` how many others, `drift` see the schema.
+    `collected` is level, or `variants`, -> number of scored checks that there are, `unscored` how many others, `drift`
+    see the schema.
     Without `whole` the report has no level (a replay).
     """
     scored = [e for e in entries if e["scored"]]
