@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from conformance.doors.module import Recorder, table_of
+from conformance.doors.module import Recorder, caller, table_of
 from conformance.tape import Writer
 from conformance.values import encode
 
@@ -126,7 +126,15 @@ def _table_call(key: str, table: Any, step: int | None) -> dict[str, Any]:
     encoded = table_of((), {"columns": table.columns, "data": table.data})
     path = f"{type(table).__module__.partition('.')[0]}.log"
     kwargs = {} if step is None else {"step": step}
-    return {"event": "call", "door": "module", "path": path, "step": step, "args": [{key: encoded}], "kwargs": kwargs}
+    return {
+        "event": "call",
+        "door": "module",
+        "path": path,
+        "step": step,
+        "args": [{key: encoded}],
+        "kwargs": kwargs,
+        "where": caller("accelerate"),
+    }
 
 
 def bystander() -> Any:

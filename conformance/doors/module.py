@@ -83,7 +83,7 @@ class Recorder:
                 "step": self._writer.step,
                 "args": [self._encode(a) for a in args],
                 "kwargs": {k: self._encode(v) for k, v in kwargs.items()},
-                "where": _caller(),
+                "where": caller(),
             }
         )
 
@@ -130,10 +130,13 @@ def table_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return values.encode_table(list(kwargs.get("columns") or []), [list(row) for row in rows])
 
 
-def _caller() -> str:
-    """Return `package/file.py:line` of the nearest frame outside this kit."""
+def caller(*but: str) -> str:
+    """Return `package/file.py:line` of the nearest frame outside this kit and the packages in `but`, "" if none."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and (
+        frame.f_code.co_filename.startswith(_PACKAGE)
+        or _below_packages(frame.f_code.co_filename).partition("/")[0] in but
+    ):
         frame = frame.f_back
     if frame is None:
         return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from conformance.doors.accelerate import bystander
 from conformance.tracker import Tracker
 
 
@@ -35,15 +36,39 @@ class Anything:
         pass
 
 
+class Table:
+    """A tracker's table, as PPO of TRL up to 0.11 hands it to accelerate."""
+
+    __module__ = "wandb"
+
+    def __init__(self, columns: Any = (), data: Any = (), rows: Any = (), dataframe: Any = None) -> None:
+        self.columns, self.data = columns, data or rows
+
+
 class Module(ModuleType):
     """The stand-in module: its attributes are `Anything`."""
 
     __version__ = "1.0.0"
+    Table = Table
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return Anything()
+
+
+def _known_to_accelerate(name: str) -> None:
+    """Let accelerate have a tracker of this name, though none is installed: one that keeps nothing."""
+    from accelerate import tracking
+    from accelerate.utils import LoggerType
+
+    class Silent(type(bystander())):  # type: ignore[misc]
+        def __init__(self, project: str, **kwargs: Any) -> None:
+            super().__init__()
+
+    tracking.LOGGER_TYPE_TO_CLASS[name] = Silent
+    if LoggerType(name) not in tracking._available_trackers:
+        tracking._available_trackers.append(LoggerType(name))
 
 
 class Scribe(Tracker):
@@ -59,6 +84,7 @@ class Scribe(Tracker):
         silent = type("Silent", (TrainerCallback,), {})
         known = importlib.import_module("transformers.integrations.integration_utils").INTEGRATION_TO_CALLBACK
         known.update(dict.fromkeys(self.module, silent))
+        _known_to_accelerate("wandb")
         return Module("scribe")
 
     def read(self, store: Path, run: str) -> Iterator[Any]:
