@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     freeze.add_argument("results", type=Path, nargs="+", help="results files of whole runs, or what merge wrote")
 
     matrix = commands.add_parser("matrix", help="list what a CI matrix runs: a tox environment per TRL release")
-    matrix.add_argument("--json", action="store_true", help="as GitHub Actions' fromJSON reads it")
+    form = matrix.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as GitHub Actions' fromJSON reads it")
+    form.add_argument("--tox", action="store_true", help="as tox -e reads it: environments, separated by commas")
     matrix.add_argument("--shards", type=int, default=1, metavar="N", help="parts of each release (default: 1)")
     matrix.add_argument("--releases", nargs="+", metavar="MINOR", help="only these TRL minors")
     matrix.add_argument("--tracker", action="append", metavar="NAME", help="wandb, … (default: the reference)")
@@ -148,6 +150,8 @@ def matrix(chosen: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if chosen.json:
         print(json.dumps(cells))
+    elif chosen.tox:
+        print(",".join(dict.fromkeys(cell["environment"] for cell in cells)))
     else:
         for cell in cells:
             print(f"tox run -e {cell['environment']:<20} -- --experimental --variants --shard {cell['shard']}")

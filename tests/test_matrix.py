@@ -65,6 +65,8 @@ def test_releases_and_trackers_are_chosen(capsys: pytest.CaptureFixture[str]) ->
     assert told == ["trl0.9-wandb", "trl0.9", "trl1.10-wandb", "trl1.10"]
     assert command.main(["matrix", "--releases", "0.9"]) == 0
     assert capsys.readouterr().out == "tox run -e trl0.9               -- --experimental --variants --shard 1/1\n"
+    assert command.main(["matrix", "--tox", "--shards", "2", "--releases", "0.9", "1.16"]) == 0
+    assert capsys.readouterr().out == "trl0.9,trl1.16\n"
 
 
 @pytest.mark.parametrize(

@@ -145,10 +145,18 @@ def caller(*but: str) -> str:
 
 @functools.cache
 def _below_packages(file: str) -> str:
-    """Return a source file's path below site-packages, its last two parts if it lies elsewhere."""
-    parts = Path(file).parts
-    packages = [i for i, part in enumerate(parts) if part in ("site-packages", "dist-packages")]
-    return "/".join(parts[packages[-1] + 1 :] if packages else parts[-2:])
+    """Return a source file's path below site-packages; below its package's folder, if that was installed from a clone.
+
+    Its last two parts, if it belongs to no package.
+    """
+    path = Path(file)
+    packages = [i for i, part in enumerate(path.parts) if part in ("site-packages", "dist-packages")]
+    if packages:
+        return "/".join(path.parts[packages[-1] + 1 :])
+    depth = 1
+    while (path.parents[depth - 1] / "__init__.py").is_file():
+        depth += 1
+    return "/".join(path.parts[-max(depth, 2) :])
 
 
 def stand_in(names: tuple[str, ...], modules: list[ModuleType]) -> None:
