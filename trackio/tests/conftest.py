@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,17 +18,32 @@ import pytest
 
 from trackio import context_vars, hooks, run, session
 
-# The real callers need their releases; where those are not installed, the files are not part of the suite.
-REAL = ["test_integrations.py", "test_callback.py", "test_callback_trl.py", "test_origin.py"]
-REAL += ["test_wandb_callers.py", "test_cli_import.py"]
-collect_ignore = [] if importlib.util.find_spec("transformers") else REAL
+
+def mountable() -> bool:
+    """Tell whether this process may mount: as root, where namespaces are allowed."""
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
 
 
-def pytest_report_header() -> str:
-    """Say which releases the files with real callers run against."""
+# What needs something that is not on every machine is not part of the suite without it; the first lines
+# say so.
+CALLERS = ("test_integrations", "test_callback", "test_callback_trl", "test_origin", "test_wandb_callers")
+WITHOUT = {
+    "transformers": [] if importlib.util.find_spec("transformers") else [*CALLERS, "test_cli_import"],
+    "the right to mount a file system": [] if mountable() else ["test_real_disk"],
+    "$TRACKIO_HF_PYTHON, a Python with Hugging Face's Trackio": (
+        [] if os.environ.get("TRACKIO_HF_PYTHON") else ["test_real_trackio"]
+    ),
+}
+collect_ignore = [f"{name}.py" for names in WITHOUT.values() for name in names]
+
+
+def pytest_report_header() -> list[str]:
+    """Say which releases the files with real callers run against, and what is not collected and why."""
     names = ("transformers", "trl", "accelerate")
     found = [f"{name} {importlib.metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
-    return f"integrations: {', '.join(found) or 'none installed, without them not collected: ' + str(REAL)}"
+    absent = [f"not collected without {what}: {', '.join(files)}" for what, files in WITHOUT.items() if files]
+    return [f"integrations: {', '.join(found) or 'none installed'}", *absent]
 
 
 # Tests write nothing into the working directory: no database, and the tables Hypothesis makes go elsewhere.

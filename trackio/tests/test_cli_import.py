@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -327,18 +325,6 @@ def test_what_is_no_store_is_one_line(
     assert main(["import", "trackio", str(tmp_path / "x.db")]) == 2
     err = capsys.readouterr().err
     assert str(tmp_path / "x.db") in err and err.count("\n") == 1
-
-
-@pytest.mark.skipif(
-    "TRACKIO_HF_PYTHON" not in os.environ, reason="$TRACKIO_HF_PYTHON names no Python with it"
-)
-def test_a_store_of_the_real_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = tmp_path / "theirs"
-    python = os.environ["TRACKIO_HF_PYTHON"]
-    command = [python, str(DATA / "trackio_store.py"), str(place)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    bring(capsys, "trackio", place, "--project", "my.proj")
-    check("my.proj", pictures=True)
 
 
 # -- the writer ----------------------------------------------------------------------------------------------

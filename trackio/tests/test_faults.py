@@ -140,26 +140,6 @@ def test_a_file_that_may_not_grow() -> None:
     assert "error OSError: [Errno 27] File too large" in output
 
 
-def mountable() -> bool:
-    """Tell whether this process may mount: as root, where namespaces are allowed."""
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not mountable(), reason="no right to mount a small file system")
-def test_a_disk_that_is_really_full(store: Path, tmp_path: Path) -> None:
-    small, copy = tmp_path / "small", tmp_path / "store"
-    small.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=96k none {small} && mkdir {small}/store && "
-        f"TRACKIO_DIR={small}/store {sys.executable} {JOBS / 'full.py'} {small} && cp -r {small}/store {copy}"
-    )
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "error OSError: [Errno 28] No space left on device" in done.stdout
-    check_full(done.stdout)
-
-
 # -- folders and permissions -------------------------------------------------------------------------------
 
 
