@@ -1,4 +1,4 @@
-"""`trackio import` of a store of Hugging Face's Trackio, written now by the Python in `$TRACKIO_HF_PYTHON`."""
+"""`trackio import` of a store of Hugging Face's Trackio, written now by the Python `$TRACKIO_HF_PYTHON`."""
 
 from __future__ import annotations
 
