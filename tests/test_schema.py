@@ -221,3 +221,14 @@ def test_a_run_is_compared_with_what_is_recorded(monkeypatch: pytest.MonkeyPatch
     assert schema.drift("1.1", "grpo", TAPE) is None
     assert schema.drift("1.0", "sft", TAPE) is None
     assert schema.drift("1.0", "kto", TAPE) is None
+
+
+def test_a_trainer_that_varies_is_told_as_such_and_not_compared_with_a_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = {"class": "GRPOTrainer", "module": "trl", **schema.schema(TAPE), "varies": True}
+    old = {"versions": {"trl": "1.0.0"}, "trainers": {"grpo": entry}}
+    new = {"versions": {"trl": "1.1.0"}, "trainers": {"grpo": {**entry, "metrics": {}}}}
+    assert diff.words(old, new).endswith("Trained asynchronously, metrics come and go from run to run: grpo")
+    monkeypatch.setattr(schema, "_golden", lambda minor: new)
+    assert schema.drift("1.1", "grpo", TAPE) is None

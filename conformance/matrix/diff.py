@@ -135,6 +135,9 @@ def words(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         mine = [change for change in found if change.part == part]
         if mine:
             lines += ["", heading, *(f"  {line}" for line in _grouped(mine, compared))]
+    varying = {id for side in (old, new) for id, entry in side["trainers"].items() if entry.get("varies")}
+    if told := sorted(varying & {change.trainer for change in found if change.part != "trainers"}):
+        lines += ["", f"Trained asynchronously, metrics come and go from run to run: {', '.join(told)}"]
     if not found:
         lines.append("nothing changed for trackers")
     return "\n".join(lines)

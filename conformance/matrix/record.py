@@ -11,6 +11,7 @@ from typing import Any
 
 from conformance.bench import Sandboxes, record, recorded
 from conformance.matrix.schema import dump, schema
+from conformance.recipes import repeatable
 from conformance.trainers import discover, minor, release
 
 #: The tracker under which TRL makes its module calls.
@@ -53,7 +54,9 @@ def schemas(folder: Path) -> tuple[Path, str]:
     with _place("conformance.jobs:preload_all") as (sandboxes, place):
         versions = sandboxes.get({}, place).facts["versions"]
         for trainer in discover():
-            known = {"class": trainer.name, "module": trainer.module}
+            known: dict[str, Any] = {"class": trainer.name, "module": trainer.module}
+            if not repeatable(trainer):
+                known["varies"] = True
             try:
                 found[trainer.id] = known | schema(recorded(trainer, sandboxes, place, SCRIBE))
             except RuntimeError as error:

@@ -100,7 +100,8 @@ def schema(tape: Tape) -> dict[str, Any]:
 def dump(versions: Mapping[str, str], trainers: Mapping[str, dict[str, Any]]) -> str:
     """Return the text of a release's file: a line per trainer, what most of them share once.
 
-    `trainers` is id -> schema with `class` and `module`, or these with `untestable`, the reason.
+    `trainers` is id -> schema with `class` and `module`, or these with `untestable`, the reason; `varies` is there and
+    true where metrics come and go from run to run.
     """
     told = [entry for entry in trainers.values() if "config" in entry]
     shared = Counter(pair for entry in told for pair in entry["config"].items())
@@ -153,7 +154,7 @@ def _golden(minor: str) -> dict[str, Any] | None:
 
 
 def drift(minor: str, trainer: str, tape: Tape) -> list[str] | None:
-    """Return a line for everything in which a run without tracker is not as recorded; None if nothing is recorded.
+    """Return a line for everything in which a run without tracker is not as recorded; None if nothing can be compared.
 
     Only what a run without tracker has is compared: no module calls.
     """
@@ -161,7 +162,7 @@ def drift(minor: str, trainer: str, tape: Tape) -> list[str] | None:
 
     recorded = _golden(minor)
     entry = (recorded or {"trainers": {}})["trainers"].get(trainer)
-    if entry is None or "untestable" in entry:
+    if entry is None or "untestable" in entry or entry.get("varies"):
         return None
     mine = schema(tape)
     found = diff.of_trainer(trainer, entry, {**mine, **{part: entry[part] for part in ("tables", "logged", "calls")}})
