@@ -17,7 +17,7 @@ from conformance import fixtures, registry, values
 from conformance.delivered import Delivered
 from conformance.recipes import bugs
 from conformance.sandbox import Outcome, Sandbox, SandboxError
-from conformance.scenarios import SCENARIOS
+from conformance.scenarios import ANEW, SCENARIOS
 from conformance.tape import Tape
 from conformance.tracker import Tracker
 from conformance.trainers import Trainer, minor, release
@@ -153,8 +153,11 @@ class Bench:
         }
 
     def _train(self, trainer: Trainer, name: str, word: str | None, acts: tuple[str, ...] = SCENARIOS["train"]) -> Run:
-        arguments = self._arguments(trainer, name, word, acts)
-        outcome = self.sandbox.run("conformance.jobs:live", **arguments)
+        arguments = self._arguments(trainer, name, word, ())
+        for part in _processes(acts):
+            outcome = self.sandbox.run("conformance.jobs:live", **{**arguments, "acts": part})
+            if outcome.state != "ok" or outcome.value["stage"] != "done":
+                break
         return self._finish(name, arguments["folder"], outcome, read=word is not None)
 
     def control(self, tape: Tape) -> None:
@@ -220,6 +223,15 @@ class Bench:
             kept = {point.key for point in stored}
             return differences(run.tape.logged(), stored, lambda k: k if k in kept else rename(k), delivered)
         return differences(run.tape.logged(), stored, rename, delivered)
+
+
+def _processes(acts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield what is done in each process: the acts between one `ANEW` and the next."""
+    while ANEW in acts:
+        at = acts.index(ANEW)
+        yield acts[:at]
+        acts = acts[at + 1 :]
+    yield acts
 
 
 class Sandboxes:

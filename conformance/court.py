@@ -19,7 +19,7 @@ from conformance.clauses import Clause, all_clauses
 from conformance.delivered import Delivered
 from conformance.scenarios import ON_PURPOSE, TRAINER
 from conformance.tape import Tape
-from conformance.trainers import Trainer, discover
+from conformance.trainers import Trainer, discover, release
 from conformance.truth import ABSENT, Difference
 from conformance.verdict import GapFound, Known, NotApplicable, Unreachable, Untestable, make_gap
 
@@ -203,7 +203,7 @@ class Endured(Evidence):
                 self.did_not_raise()
                 self.fails(f"{run.name} did not end as planned, though it does without the tracker")
 
-    def holds_throughout(self) -> None:
+    def holds_throughout(self, where: Callable[[Difference], bool] = lambda d: True) -> None:
         """Judge that too, and the points that passed the door in every run against the read-back."""
         self.ends_as_planned()
         for run in self.runs:
@@ -217,7 +217,7 @@ class Endured(Evidence):
                 raise Untestable(f"points are lost anyway (see TRN-02): {run.kept['points']['error']}")
             if "error" in run.kept["points"]:
                 self.fails(f"{run.name} cannot be read back: {run.kept['points']['error']}")
-            self.judge([d for d in self.bench.differences(run) if d.kind not in self.anyway])
+            self.judge([d for d in self.bench.differences(run) if d.kind not in self.anyway and where(d)])
 
     def part(self, name: str) -> Any:
         """Return a claimed part of the read-back, whether or not the training reached its end."""
@@ -377,6 +377,9 @@ def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
 def endured(request: pytest.FixtureRequest, bench: Bench) -> Endured:
     """The runs of a scenario beside its control; the parameter is the scenario's name."""
     found: Endured = _evidence(Endured, request, bench, request.param)
-    found.trainer = next(t for t in discover() if t.id == TRAINER)
+    by_id = {trainer.id: trainer for trainer in discover()}
+    if TRAINER not in by_id:
+        raise Untestable(f"TRL {release('trl')} exports no {TRAINER} trainer, with which the scenarios are played")
+    found.trainer = by_id[TRAINER]
     found.play()
     return found

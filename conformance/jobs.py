@@ -143,7 +143,8 @@ def live(
         named = built.args.run_name if attached.report_to and not by_accelerate else run
         writer.write({"event": "named", "step": 0, "run": named or run})
         for act in acts:
-            ACTS[act](trainer, built)
+            if told := ACTS[act](trainer, built):
+                writer.write({"event": act, "step": 0, **told})
         writer.write(
             {
                 "event": "end",

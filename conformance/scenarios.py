@@ -1,4 +1,4 @@
-"""What users do beside one `trainer.train()`: evaluate and predict around it, train twice, fail, be killed.
+"""What users do beside one `trainer.train()`: evaluate and predict around it, train twice, fail, be killed, resume.
 
 Each scenario is a row of acts that the sandbox plays on one trainer; the same acts without a tracker are the control.
 """
@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from conformance import recipes
+from conformance import companions, recipes
 from conformance.trainers import Trainer
 
 #: Said by the scenario that fails on purpose: an error without it came from elsewhere.
@@ -43,13 +43,45 @@ def _broken_off(how: Callable[[], None]) -> Callable[[Trainer, Any], None]:
     return train
 
 
-ACTS: dict[str, Callable[[Trainer, Any], None]] = {
+def _evaluate(_: Trainer, built: Any) -> None:
+    built.evaluate()
+
+
+def _predict(_: Trainer, built: Any) -> None:
+    built.predict(built.eval_dataset)
+
+
+def _stop(trainer: Trainer, built: Any) -> None:
+    """Train up to the first checkpoint and end there, as when the time that a job was given is over."""
+    from transformers import TrainerCallback
+
+    def on_save(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = True
+
+    built.add_callback(type("StopsAtACheckpoint", (TrainerCallback,), {"on_save": on_save})())
+    recipes.train(trainer, built)
+
+
+def _resume(trainer: Trainer, built: Any) -> None:
+    # transformers up to 4.46 does not tell torch >= 2.6 that its own file of random states may be loaded (`rng_file`).
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+    built.train(resume_from_checkpoint=True)
+
+
+#: What a trainer is asked to do. What an act returns is written to the tape, under the act's name.
+ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "train": recipes.train,
-    "evaluate": lambda _, built: built.evaluate(),
-    "predict": lambda _, built: built.predict(built.eval_dataset),
+    "evaluate": _evaluate,
+    "predict": _predict,
     "fail": _broken_off(_fail),
     "kill": _broken_off(_kill),
+    "stop": _stop,
+    "resume": _resume,
+    "accompany": lambda _, built: companions.accompany(built),
 }
+#: Among acts: the user starts the script anew. What follows is done in a new process, by a new trainer that has the
+#: same run name and `output_dir`.
+ANEW = "anew"
 #: Scenario -> acts. `twice` is this row played two times in one process, as two trainings.
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -60,6 +92,8 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "twice": ("train",),
     "fails": ("fail",),
     "killed": ("kill",),
+    "resume": ("stop", ANEW, "resume"),
+    "callbacks": ("accompany", "train"),
 }
 #: The trainer of every scenario: what is asked here does not depend on the trainer.
 TRAINER = "sft"

@@ -10,8 +10,11 @@ the header (versions, trainer, tracker); every other line is an event with its `
 * `attached`, `handler`, `named`: that the tracker's `attach` returned, who stands before the tracker, and what the
   training calls the run;
 * `told`, `finished`: what a trainer without callbacks told accelerate's tracker, and that it closed it;
+* `accompany`: which callbacks of TRL's own were added, and which could not be made;
 * `unreachable`: the trainer has no door (`door` says which it has) through which the tracker was attached;
 * `end`: the trainer's `log_history` and what the training came to.
+
+A training that was resumed in a new process goes on in the same file, with a `header` of its own.
 
 Values are encoded by `conformance.values`.
 """

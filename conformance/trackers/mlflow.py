@@ -22,28 +22,31 @@ class MLflow(Tracker):
     def attach(self, store: Path, run: str) -> str:
         return "mlflow"
 
-    def _run(self, store: Path, run: str) -> tuple[Any, Any]:
+    def _runs(self, store: Path, run: str) -> tuple[Any, list[Any]]:
+        """Return the runs of a name, oldest first: MLflowCallback begins a second one when a training is resumed."""
         from mlflow import MlflowClient
 
         client = MlflowClient(self.env(store)["MLFLOW_TRACKING_URI"])
         experiments = [e.experiment_id for e in client.search_experiments()]
-        found = client.search_runs(experiments, f"attributes.run_name = '{run}'")
-        if len(found) != 1:
-            raise LookupError(f"{len(found)} MLflow runs are called {run!r}")
-        return client, found[0]
+        found = client.search_runs(
+            experiments, f"attributes.run_name = '{run}'", order_by=["attributes.start_time ASC"]
+        )
+        if not found:
+            raise LookupError(f"no MLflow run is called {run!r}")
+        return client, list(found)
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        client, found = self._run(store, run)
-        for key in found.data.metrics:
-            history = client.get_metric_history(found.info.run_id, key)
+        client, found = self._runs(store, run)
+        for info, key in ((kept.info, key) for kept in found for key in kept.data.metrics):
+            history = client.get_metric_history(info.run_id, key)
             yield from (Point(m.step, key, m.value) for m in history)
 
     def config(self, store: Path, run: str) -> Mapping[str, Any]:
-        return dict(self._run(store, run)[1].data.params)
+        return dict(self._runs(store, run)[1][-1].data.params)
 
     def key(self, key: str) -> str:
         # MLflowCallback.on_log, transformers 5.23.0, integrations/integration_utils.py:1433
         return re.sub(r"[^0-9A-Za-z_\-\.\ :/]", "_", key)
 
     def status(self, store: Path, run: str) -> str:
-        return str(self._run(store, run)[1].info.status).lower()
+        return str(self._runs(store, run)[1][-1].info.status).lower()

@@ -27,23 +27,28 @@ class ReferenceTrackio(Tracker):
     def attach(self, store: Path, run: str) -> str:
         return "trackio"
 
-    def _run(self, store: Path, run: str) -> Any:
+    def _runs(self, store: Path, run: str) -> list[Any]:
+        """Return the runs of a name, oldest first: wandb's `init` begins a second one when a training is resumed."""
         import trackio
 
-        return trackio.Api(store).run("huggingface", run)
+        found = [kept for kept in trackio.Api(store).runs("huggingface") if kept.name == run]
+        if not found:
+            raise LookupError(f"no run is called {run!r}")
+        return found
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        for step, key, value in self._run(store, run).points():
+        for step, key, value in (point for kept in self._runs(store, run) for point in kept.points()):
             yield Point(step, key, value.tolist() if hasattr(value, "tolist") else value)
 
     def config(self, store: Path, run: str) -> Mapping[str, Any]:
-        return dict(self._run(store, run).config)
+        return dict(self._runs(store, run)[-1].config)
 
     def tables(self, store: Path, run: str) -> Iterable[Table]:
-        return (Table(key, table.columns, table.rows) for _, key, table in self._run(store, run).tables())
+        for _, key, table in (part for kept in self._runs(store, run) for part in kept.tables()):
+            yield Table(key, table.columns, table.rows)
 
     def status(self, store: Path, run: str) -> str:
-        return str(self._run(store, run).status)
+        return str(self._runs(store, run)[-1].status)
 
     def key(self, key: str) -> str:
         return report_to_key(key)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from conformance import Point, Table, Tracker, values
 from conformance.doors.module import table_of
 from conformance.tracker import report_to_key
+from conformance.trackers.reference import ReferenceWandb
 
 
 class Honest(Tracker):
@@ -152,6 +155,29 @@ class HonestModule(Honest):
 
     def tables(self, store: Path, run: str) -> Iterable[Table]:
         return (Table(*table) for table in self.parts(store, run, "table"))
+
+
+class HonestWandb(ReferenceWandb):
+    """The reference behind the name `wandb`, from the moment it is attached: all of this folder share a warm parent."""
+
+    name = "honest-wandb"
+
+    def env(self, store: Path) -> Mapping[str, str]:
+        return {}
+
+    def attach(self, store: Path, run: str) -> ModuleType:  # type: ignore[override]
+        from trackio import wandb
+
+        os.environ.update(TRACKIO_DIR=str(store), TRACKIO_STRICT="1")
+        wandb.install()
+        module = sys.modules["wandb"]
+        kept = module.log
+        module.log = lambda data, **kwargs: kept(self.data(data), **kwargs)  # type: ignore[attr-defined]
+        return module
+
+    def data(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is stored of one log."""
+        return data
 
 
 class _Table:
