@@ -37,7 +37,8 @@ def written(policy: Any, words: Any, folder: Path) -> str:
 def _adapter() -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"])
+    # Without the task, transformers up to 4.40 sees a `forward` without names, and removes every column of the data.
+    return LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
 
 
 def makes(recipe: Recipe, models: Path) -> dict[str, tuple[str, Callable[[], Any]]]:
