@@ -7,6 +7,7 @@ at which stage it came is what a clause asks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import sys
@@ -59,8 +60,9 @@ def preload_all() -> dict[str, Any]:
     return facts
 
 
+@functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions of everything that a result depends on."""
+    """Return the versions of everything that a result depends on; looked up once, in the warm parent."""
     names = ("trl", "transformers", "accelerate", "datasets", "huggingface_hub", "torch", "numpy", "trl-conformance")
     found = {}
     for name in names:
