@@ -48,6 +48,7 @@ OFFERS: dict[str, Callable[[Any], Any]] = {
     "ref_model": lambda trainer: trainer.ref_model,
     "judge": lambda _: _judge(),
     "generation_config": lambda _: _short(),
+    "prompts": lambda _: tiny.dataset("prompt")["prompt"][:PROMPTS],
     "num_prompts": lambda _: PROMPTS,
     "freq": lambda _: 1,
     "update_freq": lambda _: 1,

@@ -129,13 +129,14 @@ def test_evaluation_is_where_the_trainer_can(data: str, own: bool, accepted: set
 
 
 def test_a_variant_changes_what_it_says_and_nothing_else() -> None:
-    row = Recipe("prompt", needs=("reference", "rewards"), settings={"a": 1, "b": 1}, packages=("x",))
+    row = Recipe("prompt", needs=("reference", "rewards"), settings={"a": 1, "b": 1, "c": 1}, packages=("x",))
     variant = Variant(
         ("XTrainer",),
         data={"prompt": "chat_prompt"},
         needs=("adapter",),
         without=("reference",),
         settings={"b": 2},
+        unset=("c", "d"),
         packages=("peft",),
     )
     changed = replace(

@@ -256,8 +256,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
 class Variant:
     """Another way to train the classes in `trainers`: what it changes in their recipes.
 
-    `data` replaces formats, `without` and `needs` take away and add meanings. It is there where the source of the
-    trainer has one of the words `since`.
+    `data` replaces formats; `without` and `needs` take away and add meanings, `unset` and `settings` settings. It is
+    there where the source of the trainer has one of the words `since`.
     """
 
     trainers: tuple[str, ...]
@@ -266,6 +266,7 @@ class Variant:
     needs: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     since: tuple[str, ...] = ("class",)
 
@@ -276,7 +277,7 @@ class Variant:
             data=self.data.get(recipe.data, recipe.data),
             policy=self.policy or recipe.policy,
             needs=(*(need for need in recipe.needs if need not in self.without), *self.needs),
-            settings={**recipe.settings, **self.settings},
+            settings={k: v for k, v in {**recipe.settings, **self.settings}.items() if k not in self.unset},
             packages=(*recipe.packages, *self.packages),
         )
 
@@ -293,6 +294,8 @@ VARIANTS: dict[str, Variant] = {
     "chat": Variant(
         ("SFTTrainer", "DPOTrainer", "GRPOTrainer", "RLOOTrainer", "KTOTrainer", "RewardTrainer"),
         data=CHAT,
+        # Until 0.11 a field that is named is looked for, messages or not; afterwards one must be named, or left alone.
+        unset=("dataset_text_field",),
         since=CONVERSATIONS,
     ),
     # With an adapter the reference is the model without it.
