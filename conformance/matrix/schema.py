@@ -165,6 +165,9 @@ def drift(minor: str, trainer: str, tape: Tape) -> list[str] | None:
     if entry is None or "untestable" in entry or entry.get("varies"):
         return None
     mine = schema(tape)
+    if "init_end:0" not in mine["events"]:
+        # Iterative SFT takes no callbacks: one that is added later does not see it.
+        entry = {**entry, "events": entry["events"].removeprefix("init_end:0 ")}
     if tape.end.get("door") == "accelerate":
         # Up to 0.11, PPO makes other types of the same numbers for a tracker that it knows by name.
         mine["metrics"] = {key: entry["metrics"].get(key, word) for key, word in mine["metrics"].items()}
