@@ -72,11 +72,13 @@ COMPANIONS: dict[str, Companion] = {
     "RichProgressCallback": Companion(),
     "SyncRefModelCallback": Companion(),
     "BEMACallback": Companion(),
-    "WinRateCallback": Companion(("trl", "trl.experimental.winrate_callback")),
+    # 0.26 to 0.28 have thin classes of these two under the old names, and MergeModelCallback's forgets to build itself
+    # (0.26.2, trl/trainer/callbacks.py:602).
+    "WinRateCallback": Companion(("trl.experimental.winrate_callback", "trl")),
     "LogCompletionsCallback": Companion(hears="wandb"),
     # Logs to Weave, a service of its own; where that is not installed it says so and stands by.
     "WeaveCallback": Companion(),
-    "MergeModelCallback": Companion(("trl", "trl.experimental.merge_model_callback"), stand_in="mergekit"),
+    "MergeModelCallback": Companion(("trl.experimental.merge_model_callback", "trl"), stand_in="mergekit"),
 }
 
 
