@@ -49,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     era.add_argument("versions", nargs="*", metavar="VERSION", help="TRL releases, new or known (default: all known)")
     era.add_argument("--check", action="store_true", help="change nothing; exit status 1 if something would change")
 
+    hub = commands.add_parser("hub", help="the Hugging Face Hub in memory, for other processes (docs/hub.md)")
+    hub.add_argument("action", choices=["serve"], help="on the loopback interface, until interrupted; prints its URL")
+    hub.add_argument("--port", type=int, default=0, metavar="N", help="0 is any that is free (default: 0)")
+    hub.add_argument("--user", action="append", metavar="NAME:TOKEN", help="or NAME:TOKEN:read; repeatable")
+    hub.add_argument("--folder", type=Path, help="keep the state here for the next start (default: in memory)")
+    hub.add_argument("--part-size", type=int, metavar="BYTES", help="larger files go up in parts (default: 16 MiB)")
+    hub.add_argument("--chaos", metavar="SEED:RATE", help="let this share of requests fail at random, such as 7:0.1")
+
     chosen = parser.parse_args(arguments)
     try:
         return int(COMMANDS[chosen.command](chosen))
@@ -192,7 +200,17 @@ def record(chosen: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, freeze, matrix, era)}
+def hub(chosen: argparse.Namespace) -> int:
+    """Serve the Hub in memory until interrupted."""
+    from conformance.hub import serve
+
+    try:
+        return serve.run(chosen)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, freeze, matrix, era, hub)}
 
 if __name__ == "__main__":
     sys.exit(main())

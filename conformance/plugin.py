@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,9 +21,21 @@ from conformance.scenarios import TRAINER
 from conformance.trainers import Trainer, release
 from conformance.verdict import LETTERS, RED, Verdict
 
+if TYPE_CHECKING:
+    from conformance.hub import Hub
+
 COURTS = "conformance.test_"
 #: Seconds that a check's fixtures took.
 SETUP: pytest.StashKey[float] = pytest.StashKey()
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The Hugging Face Hub in memory: one user with a token, no repositories, nothing wrong (docs/hub.md)."""
+    from conformance.hub import memory_hub  # imports requests, which most sessions do not need
+
+    with memory_hub(home=tmp_path_factory.mktemp("hub-home")) as hub:
+        yield hub
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

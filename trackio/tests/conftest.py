@@ -27,9 +27,15 @@ def mountable() -> bool:
 
 # What needs something that is not on every machine is not part of the suite without it; the first lines
 # say so.
-CALLERS = ("test_integrations", "test_callback", "test_callback_trl", "test_origin", "test_wandb_callers")
+CALLERS = ["test_integrations", "test_callback", "test_callback_trl", "test_origin", "test_wandb_callers"]
+CALLERS += ["test_hub_callers"]
+# The dataset is pushed to the Hub in memory, which is part of trl-conformance, by whatever client there is.
+HUB = ["test_hub_shards", "test_hub_push", "test_hub_pull", "test_hub_background", "test_hub_contents"]
+HUB += ["test_hub_faults", "test_hub_callers"]
+PUSHING = [n for n in ("conformance", "huggingface_hub", "pyarrow") if not importlib.util.find_spec(n)]
 WITHOUT = {
     "transformers": [] if importlib.util.find_spec("transformers") else [*CALLERS, "test_cli_import"],
+    " and ".join(PUSHING): HUB if PUSHING else [],
     "the right to mount a file system": [] if mountable() else ["test_real_disk"],
     "$TRACKIO_HF_PYTHON, a Python with Hugging Face's Trackio": (
         [] if os.environ.get("TRACKIO_HF_PYTHON") else ["test_real_trackio"]
@@ -40,7 +46,7 @@ collect_ignore = [f"{name}.py" for names in WITHOUT.values() for name in names]
 
 def pytest_report_header() -> list[str]:
     """Say which releases the files with real callers run against, and what is not collected and why."""
-    names = ("transformers", "trl", "accelerate")
+    names = ("transformers", "trl", "accelerate", "huggingface_hub")
     found = [f"{name} {importlib.metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
     absent = [f"not collected without {what}: {', '.join(files)}" for what, files in WITHOUT.items() if files]
     return [f"integrations: {', '.join(found) or 'none installed'}", *absent]
@@ -62,7 +68,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TRACKIO_DIR", str(folder))
     # The sampler has a thread, which belongs to the tests that ask for it.
     monkeypatch.setenv("TRACKIO_SYSTEM", "0")
-    for name in ("TRACKIO_STRICT", "TRACKIO_FSYNC", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID", "EXPERIMENT_NAME"):
+    names = ("TRACKIO_STRICT", "TRACKIO_FSYNC", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID", "EXPERIMENT_NAME")
+    for name in (*names, "TRACKIO_DATASET_REPO", "MONITORING_MODE"):
         monkeypatch.delenv(name, raising=False)
     forget_everything()
     yield folder

@@ -16,6 +16,7 @@ given), `TRACKIO_STRICT=1` (raise instead of counting), `TRACKIO_FSYNC=always` (
 
 from __future__ import annotations
 
+import os as _os
 from typing import TYPE_CHECKING, Any
 
 from . import context_vars
@@ -92,6 +93,7 @@ def init(
     project_name: Any = None,
     experiment_name: Any = None,
     space_id: str | None = None,
+    dataset_id: str | None = None,
     resume: str | bool | None = None,
     private: bool | None = None,
     bucket_id: str | None = None,
@@ -107,8 +109,13 @@ def init(
     of that name or begins it; without a name it continues the run that this process finished last, if that
     was in the same project (transformers 5.15 and later ask so for `evaluate()` after `train()`). `"never"`
     always begins a run, `"must"` raises ValueError where there is none. The default is `"allow"` with a
-    name and `"never"` without. `space_id`, `bucket_id` and `private` are accepted (transformers 5.23.0,
-    integrations/integration_utils.py, `TrackioCallback.setup`); runs are kept in the local folder.
+    name and `"never"` without.
+
+    `dataset_id` (else `$TRACKIO_DATASET_REPO`, else `space_id`, as transformers passes it: 5.23.0,
+    integrations/integration_utils.py, `TrackioCallback.setup`) names a dataset on the Hugging Face Hub to
+    which the run is pushed in the background as well, see `hub`. It is made private unless `private` is
+    False. The token is that of the environment or of `hf auth login`. There are no buckets (`bucket_id`).
+
     `auto_log_gpu` and `gpu_log_interval` (seconds, 10 by default) are for the readings of the machine: by
     default they are taken where NVML shows a GPU. Unknown keywords warn once.
 
@@ -116,13 +123,18 @@ def init(
     """
     for keyword in ignored:
         _warn_once(f"init() does not know the keyword {keyword!r}")
-    if space_id is not None or bucket_id is not None:
-        _local_only("init")
+    if bucket_id is not None:
+        _warn_once("init(): there are no buckets here; `dataset_id` names a dataset to push to")
     project = project_name if project is None else project
     run = _session.start(project, experiment_name if name is None else name, resume)
     if config is not None:
         run.config.update(config)
     _system.start(run, auto_log_gpu, gpu_log_interval)
+    if dataset_id or space_id or _os.environ.get("TRACKIO_DATASET_REPO"):
+        from . import hub
+
+        if (repo := hub.named(dataset_id, space_id)) is not None:
+            hub.attach(run, repo, private)
     return run
 
 
@@ -168,22 +180,42 @@ def is_available() -> bool:
     return True
 
 
-def sync(*args: Any, **kwargs: Any) -> None:
-    """Accept what transformers passes (5.23.0, integrations/integration_utils.py, `on_push_begin`); warn
-    once; return None.
+def sync(
+    project: Any = None,
+    *,
+    space_id: str | None = None,
+    dataset_id: str | None = None,
+    private: bool | None = None,
+    sdk: str | None = None,
+    **ignored: Any,
+) -> str | None:
+    """Push the project's runs to a dataset now, and return its id; None, after one warning, where that does
+    not work.
+
+    The dataset is that of the run, else `dataset_id`, `$TRACKIO_DATASET_REPO`, or the one called `space_id`.
+    With `sdk="static"` a static Space of the same name points to it, because transformers links to that
+    (5.23.0, integrations/integration_utils.py, `on_push_begin`). See `hub.sync`.
     """
-    _local_only("sync")
+    from . import hub
+
+    return hub.sync(project, hub.named(dataset_id, space_id), private, space=sdk == "static")
 
 
-def freeze(*args: Any, **kwargs: Any) -> None:
-    """Accept what transformers passes (5.23.0, integrations/integration_utils.py, `_freeze_space`); warn
-    once; return None.
+def freeze(
+    space_id: str | None = None,
+    project: Any = None,
+    new_space_id: str | None = None,
+    private: bool | None = None,
+    **ignored: Any,
+) -> str | None:
+    """Do what `sync` does with a Space, to the dataset `new_space_id`, else `space_id`.
+
+    transformers calls it so (5.23.0, integrations/integration_utils.py, `_freeze_space`).
     """
-    _local_only("freeze")
+    from . import hub
 
-
-def _local_only(function: str) -> None:
-    _warn_once(f"{function}(): runs are kept in the local folder only; nothing goes to the Hugging Face Hub")
+    repo = hub.named(None, new_space_id or space_id)
+    return hub.sync(project, repo, private, space=True, what="freeze")
 
 
 def __getattr__(name: str) -> Any:

@@ -20,5 +20,5 @@ current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 #: The project of the latest `init` in this context. It outlives `finish`, because a push comes after it.
 current_project: ContextVar[str | None] = ContextVar("current_project", default=None)
 
-#: The Hugging Face Space that shows the run. Runs are kept in a folder, so this stays None.
+#: The Hugging Face Space that shows the run. Runs go to a dataset at most, so this stays None.
 current_space_id: ContextVar[str | None] = ContextVar("current_space_id", default=None)

@@ -28,11 +28,11 @@ class SmolLM3Monitor:
     """A monitor of the run `experiment_name` of `project_name`; it begins or continues it, as `init` does.
 
     What is None comes from the environment, see `TrackioConfig`; a run without any name gets a new one. In
-    the modes `dataset` and `both` everything is kept in the local folder, from which it is sent later; in
-    the mode `none`, or without `enable_tracking`, nothing is recorded. `log_artifacts`, `log_metrics` and
-    `log_config` switch off what the methods of these meanings do. `run` is the run, None in the mode `none`.
-    On another rank than the first the run is begun by the first use, so that a rank that logs nothing leaves
-    nothing.
+    the modes `dataset` and `both` everything is kept in the local folder, and pushed to the dataset
+    `dataset_repo` in the background (see `hub`), with `hf_token`, which is kept nowhere; in the mode `none`,
+    or without `enable_tracking`, nothing is recorded. `log_artifacts`, `log_metrics` and `log_config` switch
+    off what the methods of these meanings do. `run` is the run, None in the mode `none`. On another rank than
+    the first the run is begun by the first use, so that a rank that logs nothing leaves nothing.
 
     Used as a context it closes at the end, `failed` after an exception. Raises ValueError for a
     `monitoring_mode` that is none of `both`, `dataset`, `trackio`, `none`; after that nothing is raised,
@@ -74,10 +74,8 @@ class SmolLM3Monitor:
         if not self._enabled:
             warn_once("the monitor is off (monitoring_mode 'none' or no tracking): nothing is recorded")
             return
-        if mode in ("both", "dataset"):
-            warn_once(
-                f"monitoring_mode {mode!r}: runs are kept in the local folder; `trackio push` sends them"
-            )
+        if mode in ("both", "dataset") and self.settings.dataset_repo is None:
+            warn_once(f"monitoring_mode {mode!r}, but no dataset is named: runs are kept in the local folder")
         if self.settings.trackio_url is not None:
             warn_once("trackio_url: runs are kept in the local folder; nothing is sent to that address")
 
@@ -98,6 +96,11 @@ class SmolLM3Monitor:
             from . import init
 
             self._run = init(self.settings.project_name, self.settings.experiment_name)
+            repo, mode = self.settings.dataset_repo, self.settings.monitoring_mode
+            if repo is not None and mode in ("both", "dataset"):
+                from .hub import attach
+
+                attach(self._run, repo, hf_token=self.settings.hf_token)
         return self._run
 
     # -- logging

@@ -27,6 +27,7 @@ from .values import Decoder, decode_mapping, encode_mapping
 
 if TYPE_CHECKING:
     from .artifact import Artifact
+    from .hub.background import Background
 
 _warned: set[str] = set()
 
@@ -67,6 +68,8 @@ class Run:
         self._outcome = "finished"
         self._finished = False
         self._late = False
+        #: What pushes this run to a dataset; None where nobody asked for that.
+        self._pushing: Background | None = None
         #: The configuration: `trackio.config` while this is the latest run, then an object of its own.
         self.config: Config = CONFIG
         self._settings: dict[Any, Any] = {}
@@ -136,6 +139,8 @@ class Run:
                 self._late = True
                 self._journal.append(b"status", b"null", b'"running"', sync=True)
                 hooks.OPEN.add(self)
+                if self._pushing is not None:
+                    self._pushing.start()
             self._finished = False
             return self._journal
 
@@ -285,11 +290,14 @@ class Run:
     def health(self) -> dict[str, Any]:
         """Return `written` and `dropped` (calls that were kept and that were not), `unsynced` (records a
         power failure could take) and `last_error` (text or None), of this process; `unsampled` (readings
-        of the system that lack a GPU) if there are any.
+        of the system that lack a GPU) if there are any; `push_error`, why the latest push to a dataset
+        failed, if it did.
         """
         unsynced = self._journal.unsynced if self._journal else 0
         error = self._last_error or FLUSHER.last_error
-        lacking = {"unsampled": self._unsampled} if self._unsampled else {}
+        lacking: dict[str, Any] = {"unsampled": self._unsampled} if self._unsampled else {}
+        if self._pushing is not None and self._pushing.last_error is not None:
+            lacking["push_error"] = self._pushing.last_error
         kept = {"written": self._written, "dropped": self._dropped, "unsynced": unsynced}
         return {**kept, **lacking, "last_error": error}
 
@@ -320,6 +328,8 @@ class Run:
                 session.forget(self)
                 if self._dropped and not was:
                     self._report()
+        if self._pushing is not None and not was:
+            self._pushing.stop()
 
     def _report(self) -> None:
         text = f"trackio: {self._dropped} of {self._dropped + self._written} calls were not kept"
@@ -337,7 +347,7 @@ class Run:
         if self._journal is not None:
             self._journal.abandon()
             self._journal = None
-        self._parent = os.getppid()
+        self._parent, self._pushing = os.getppid(), None  # the parent pushes what this process writes, too
         self._written = self._dropped = self._unsampled = 0
         self._last_error = None
         self._finished = False

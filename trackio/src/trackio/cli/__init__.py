@@ -1,4 +1,5 @@
-"""The command `trackio`: look at runs, plot, compare, export, check them, and take runs over from elsewhere.
+"""The command `trackio`: look at runs, plot, compare, export, check them, take runs over from elsewhere, push
+them to a dataset and pull them back.
 
     trackio list
     trackio show PROJECT [RUN] --follow
@@ -92,6 +93,20 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument("folder", nargs="?", metavar="DIR", help="its folder or one .db file")
     each.add_argument("--project", help="only this project; for a .db file, the project it comes to")
 
+    each = commands.add_parser("push", parents=[place], help="runs to a dataset on the Hugging Face Hub")
+    each.add_argument("project", nargs="?", metavar="PROJECT")
+    each.add_argument(
+        "--repo",
+        metavar="USER/NAME",
+        help="the dataset; by default $TRACKIO_DATASET_REPO or as each run says",
+    )
+    each.add_argument("--public", action="store_true", help="for all to see, if it is made; else private")
+    each.add_argument("--large", action="store_true", help="contents of artifacts above 8 MiB too")
+
+    each = commands.add_parser("pull", parents=[place], help="runs of a dataset into the folder")
+    each.add_argument("repo", metavar="USER/NAME")
+    each.add_argument("project", nargs="?", metavar="PROJECT")
+
     each = commands.add_parser("verify", parents=[place], help="check every record and file")
     each.add_argument("project", nargs="?", metavar="PROJECT")
     each.add_argument("run", nargs="?", metavar="RUN")
@@ -115,6 +130,10 @@ def _run(args: argparse.Namespace) -> int:
         from .export import export_runs
 
         return export_runs(args)
+    if args.command in ("push", "pull"):
+        from . import hub
+
+        return {"push": hub.push_runs, "pull": hub.pull_runs}[args.command](args)
     if args.command == "import":
         from .imports import import_runs
 
