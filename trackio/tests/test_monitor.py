@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 import trackio
-from trackio import monitor, settings
+from trackio import hub, monitor, settings
+from trackio.hub import remote
 from trackio.monitor import SmolLM3Monitor
 from trackio.settings import TrackioConfig
 
@@ -290,14 +291,19 @@ def test_mode_none_records_nothing_and_says_so_once(store: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", ["dataset", "both"])
-def test_modes_with_a_dataset_keep_everything_and_say_so_once(mode: str) -> None:
+def test_without_a_token_a_dataset_gets_nothing_and_the_folder_everything(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (hub, remote):
+        monkeypatch.setattr(module, "token", lambda: None)
+
     def use() -> None:
         for name in ("e", "f"):
-            with SmolLM3Monitor(name, dataset_repo="me/data", hf_token=TOKEN, monitoring_mode=mode) as one:
+            with SmolLM3Monitor(name, dataset_repo="me/data", monitoring_mode=mode) as one:
                 one.log_metrics({"a": 1}, step=1)
 
     (text,) = told(use)
-    assert "`trackio push`" in text and mode in text
+    assert "'me/data'" in text and "there is no token" in text and "`trackio push`" in text
     assert points("e") == points("f") == [(1, "a", 1)]
 
 

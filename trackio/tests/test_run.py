@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import trackio
-from trackio import context_vars
+from trackio import context_vars, hub
+from trackio.hub import remote
 
 
 def points(project: str = "p", name: str = "n") -> list[tuple[Any, str, Any]]:
@@ -266,14 +267,18 @@ def test_unknown_keywords_warn_once_each_and_never_raise() -> None:
         trackio.init("p", "n", another=1)
 
 
-def test_the_hub_is_not_there_yet_and_says_so_once() -> None:
+def test_without_a_token_the_hub_gets_nothing_and_that_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (hub, remote):
+        monkeypatch.setattr(module, "token", lambda: None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
             trackio.init("p", "n", space_id="me/space", bucket_id="b", private=True)
             assert trackio.sync(project="p", sdk="static", space_id="s", force=True) is None
             assert trackio.freeze(space_id="s", project="p", new_space_id="t", private=None) is None
-    assert len(caught) == 3 and all("local folder" in str(warning.message) for warning in caught)
+    buckets, *others = [str(warning.message) for warning in caught]
+    assert "there are no buckets here" in buckets
+    assert len(others) == 3 and all("no token" in text and "local folder" in text for text in others)
     assert context_vars.current_space_id.get() is None
 
 

@@ -90,13 +90,15 @@ class Remote:
     @property
     def secret(self) -> str | None:
         """The token in use. Raises Refused without the extra."""
-        return str(self.hf_token) if self.hf_token else token()
+        found = token()
+        return str(self.hf_token) if self.hf_token else found
 
     def _api(self) -> Any:
         if self._client is None:
             if (secret := self.secret) is None:
                 raise Refused("there is no token: log in with `hf auth login`, or set $HF_TOKEN")
             import huggingface_hub
+            import huggingface_hub.constants
 
             if huggingface_hub.constants.HF_HUB_OFFLINE:
                 raise Refused("huggingface_hub is offline ($HF_HUB_OFFLINE)")
