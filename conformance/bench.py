@@ -67,6 +67,8 @@ class Bench:
         self._number = 0
         self._kept: dict[tuple[str, str], Run] = {}
         self._endured: dict[str, list[Run]] = {}
+        #: What `pushes` played on this bench, by its name.
+        self.scenes: dict[str, Any] = {}
 
     @functools.cached_property
     def sandbox(self) -> Sandbox:
@@ -168,18 +170,29 @@ class Bench:
 
     def play(self, name: str, tape: Tape, word: str | None = "") -> Run:
         """Replay any tape as a new run called `name` and read it back; `word` None is for the control."""
-        folder = self._new_folder(name)
-        word = self.word if word == "" else word
-        outcome = self.sandbox.run(
-            "conformance.jobs:replay",
-            tracker=word,
-            recorded=tape.to_json(),
-            store=self.store,
-            run=name,
-            models=self.models,
-            folder=folder,
-        )
-        return self._finish(name, folder, outcome, read=word is not None)
+        played = self._played(name, tape, self.word if word == "" else word)
+        outcome = self.sandbox.run("conformance.jobs:replay", **played)
+        return self._finish(name, played["folder"], outcome, read=word is not None)
+
+    def _played(self, name: str, tape: Tape, word: str | None) -> dict[str, Any]:
+        return {
+            "tracker": word,
+            "recorded": tape.to_json(),
+            "store": self.store,
+            "run": name,
+            "models": self.models,
+            "folder": self._new_folder(name),
+        }
+
+    def push(self, tape: Tape, hub: dict[str, Any], runs: int = 1) -> list[Run]:
+        """Replay a tape as so many new runs, at once in a process each, that push to a Hub (see `jobs.push`)."""
+        plays = [self._played(self._name("push"), tape, self.word) for _ in range(runs)]
+        outcome = self.sandbox.run("conformance.jobs:push", hub=hub, plays=plays)
+        parts = outcome.value if outcome.state == "ok" else [None] * runs
+        return [
+            self._finish(play["run"], play["folder"], replace(outcome, value=part), read=True)
+            for play, part in zip(plays, parts, strict=True)
+        ]
 
     def fresh(self, subject: str, tape: Tape) -> Run:
         """Replay a tape under a name of its own (one per generated example)."""

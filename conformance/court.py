@@ -28,6 +28,7 @@ __all__ = [
     "bench",
     "clause",
     "endured",
+    "evidence",
     "payload",
     "recorded",
     "replayed",
@@ -317,7 +318,8 @@ def bench(request: pytest.FixtureRequest, sandboxes: Sandboxes, tmp_path_factory
     return Bench(request.param, tmp_path_factory.mktemp("bench"), sandboxes)
 
 
-def _evidence(kind: type[Evidence], request: pytest.FixtureRequest, bench: Bench, subject: str) -> Any:
+def evidence(kind: type[Evidence], request: pytest.FixtureRequest, bench: Bench, subject: str) -> Any:
+    """Return the evidence of a kind before the clause of a test. Raises NotApplicable if that asks nothing of it."""
     marker = request.node.get_closest_marker("clause")
     law = all_clauses()[marker.args[0]]
     missing = set(law.needs) - bench.adapter.capabilities()
@@ -329,7 +331,7 @@ def _evidence(kind: type[Evidence], request: pytest.FixtureRequest, bench: Bench
 @pytest.fixture
 def attached(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The tracker at its door: a replay of one short tape."""
-    found: Evidence = _evidence(Evidence, request, bench, "attach")
+    found: Evidence = evidence(Evidence, request, bench, "attach")
     found.run = bench.replay("attach", ORDINARY_RUN)
     if not found.run.ended:
         bench.control(ORDINARY_RUN)
@@ -339,7 +341,7 @@ def attached(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
 @pytest.fixture
 def replayed(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The replay of one trainer's golden tape; the parameter is the tape's name."""
-    found: Evidence = _evidence(Evidence, request, bench, f"{request.param} tape")
+    found: Evidence = evidence(Evidence, request, bench, f"{request.param} tape")
     found.run = bench.replay(request.param, tapes()[request.param])
     return found
 
@@ -347,7 +349,7 @@ def replayed(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
 @pytest.fixture
 def recorded(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The replay of the tape that `--replay` names."""
-    found: Evidence = _evidence(Evidence, request, bench, "replay")
+    found: Evidence = evidence(Evidence, request, bench, "replay")
     found.run = bench.replay("replay", request.config.stash[gapfiles.REPLAY])
     return found
 
@@ -355,7 +357,7 @@ def recorded(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
 @pytest.fixture
 def payload(request: pytest.FixtureRequest, bench: Bench) -> Payloads:
     """Generated payloads of the class that the clause is about."""
-    found: Payloads = _evidence(Payloads, request, bench, "payload")
+    found: Payloads = evidence(Payloads, request, bench, "payload")
     found.examples = request.config.getoption("examples")
     return found
 
@@ -364,7 +366,7 @@ def payload(request: pytest.FixtureRequest, bench: Bench) -> Payloads:
 def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
     """The live run of one trainer beside its control run; the parameter is a `Trainer`."""
     trainer: Trainer = request.param
-    found: Evidence = _evidence(Evidence, request, bench, trainer.id)
+    found: Evidence = evidence(Evidence, request, bench, trainer.id)
     found.trainer = trainer
     found.bare = bench.bare(trainer)
     found.run = bench.live(trainer)
@@ -376,7 +378,7 @@ def trained(request: pytest.FixtureRequest, bench: Bench) -> Evidence:
 @pytest.fixture
 def endured(request: pytest.FixtureRequest, bench: Bench) -> Endured:
     """The runs of a scenario beside its control; the parameter is the scenario's name."""
-    found: Endured = _evidence(Endured, request, bench, request.param)
+    found: Endured = evidence(Endured, request, bench, request.param)
     by_id = {trainer.id: trainer for trainer in discover()}
     if TRAINER not in by_id:
         raise Untestable(f"TRL {release('trl')} exports no {TRAINER} trainer, with which the scenarios are played")

@@ -6,20 +6,26 @@ at which stage it came is what a clause asks.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
 import importlib.metadata
+import json
+import multiprocessing
+import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from conformance import recipes, registry, tape, values
 from conformance.doors import accelerate, callback, module
 from conformance.scenarios import ACTS
-from conformance.tracker import points
+from conformance.tracker import checked, points
 from conformance.trainers import Trainer
 
 #: Stages of a live run or replay, in order.
@@ -189,12 +195,19 @@ def _told(trainer: Any) -> dict[str, Any]:
 
 
 def replay(
-    tracker: str | None, recorded: dict[str, Any], store: Path, run: str, models: Path, folder: Path
+    tracker: str | None,
+    recorded: dict[str, Any],
+    store: Path,
+    run: str,
+    models: Path,
+    folder: Path,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Play a tape's events to the tracker through transformers' own CallbackHandler; return how it went.
 
-    Arguments, state and control are transformers' real ones; `model` and tokenizer are the tiny ones. The witness and
-    the watch stand as in a live run and write `folder/tape.jsonl`. Without a tracker it is the control.
+    Arguments, state and control are transformers' real ones (`told`: further arguments); `model` and tokenizer are the
+    tiny ones. The witness and the watch stand as in a live run and write `folder/tape.jsonl`. Without a tracker it is
+    the control.
     """
     names = registry.load(tracker).module if tracker else ()
     played = tape.Tape.from_json(recorded)
@@ -205,11 +218,85 @@ def replay(
         stage.at = "build"
         doors.enter_context(module.stand(names, attached.modules, writer))
         with callback.stand(attached, writer):
-            handler, state, control, args = callback.handler(attached, run, folder / "out", models)
+            handler, state, control, args = callback.handler(attached, run, folder / "out", models, told)
         stage.at = "train"
         callback.play(handler, args, state, control, played)
         writer.write({"event": "end", "step": state.global_step, "log_history": [], "checkpoints": [], "config": {}})
     return stage.result()
+
+
+#: Open until the process ends: a tracker's threads and exit functions push when the job has long returned.
+_online = contextlib.ExitStack()
+
+
+def _go_online(hub: Mapping[str, Any], tracker: str) -> None:
+    """Lead this process, offline until now, to the kit's Hub at `url`, and tell the tracker to push to `repo` there.
+
+    `user` and `token` are who pushes, `home` is the folder for HF_HOME, `env` are further environment variables.
+    """
+    from conformance.hub import Hub
+    from conformance.hub.surroundings import loopback_only, surrounded
+
+    there = Hub(hub["user"], hub["token"])
+    there.url = hub["url"]
+    _online.enter_context(surrounded(there, hub["home"]))
+    _online.enter_context(loopback_only())
+    os.environ.update(hub["env"])
+    os.environ.update(registry.load(tracker)().hub(hub["repo"]))
+
+
+def push(hub: Mapping[str, Any], plays: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replay with a Hub to push to; several at once, a process each. `plays` are arguments of `replay`."""
+    if len(plays) == 1:
+        return [_push(hub, plays[0])]
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=_push_and_end, args=(hub, play)) for play in plays]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    return [_ended(play["folder"], child.exitcode) for play, child in zip(plays, children, strict=True)]
+
+
+def _push(hub: Mapping[str, Any], play: dict[str, Any]) -> dict[str, Any]:
+    with _Stage() as stage:
+        _go_online(hub, play["tracker"])
+        return replay(**play, told={"hub_token": hub["token"]})
+    return stage.result()
+
+
+def _push_and_end(hub: Mapping[str, Any], play: dict[str, Any]) -> None:
+    """Push, and end as a Python program ends, which a process of `multiprocessing` does only in part."""
+    result = _push(hub, play)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    (play["folder"] / "ended.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _ended(folder: Path, code: int | None) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads((folder / "ended.json").read_text(encoding="utf-8"))
+        return result
+    except FileNotFoundError:
+        return {"stage": "train", "error": f"the process died: exit code {code}", "trace": ""}
+
+
+def push_again(hub: Mapping[str, Any], tracker: str, store: Path, runs: list[str]) -> dict[str, Any]:
+    """Push what is left of some runs; return how it went."""
+    with _Stage() as stage:
+        _go_online(hub, tracker)
+        for run in runs:
+            registry.load(tracker)().push_again(store, run)
+    return stage.result()
+
+
+def pushed(tracker: str, files: Mapping[str, bytes], run: str) -> dict[str, Any]:
+    """Read a run back from what is on the Hub: as `read` returns its `points`."""
+    adapter = registry.load(tracker)()
+    with _Stage() as stage:
+        found = checked(adapter.pushed(files, run), f"{type(adapter).__name__}.pushed")
+        return {"value": [[p.step, p.key, values.encode(p.value)] for p in found]}
+    return {"error": stage.error, "trace": stage.trace}
 
 
 def read(tracker: str, store: Path, run: str) -> dict[str, Any]:

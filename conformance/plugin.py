@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from conformance.hub import Hub
 
 COURTS = "conformance.test_"
+#: Fixtures whose evidence is a scenario, each of the trainer `TRAINER`.
+PLAYED = {"endured", "pushed"}
 #: Seconds that a check's fixtures took.
 SETUP: pytest.StashKey[float] = pytest.StashKey()
 
@@ -138,9 +140,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trained" in metafunc.fixturenames:
         chosen = subjects(config)
         metafunc.parametrize("trained", chosen, indirect=True, ids=[f"{marker.args[0]}-{t.id}" for t in chosen])
-    elif "endured" in metafunc.fixturenames:
+    elif played := [kind for kind in PLAYED if kind in metafunc.fixturenames]:
         scenario = metafunc.definition.get_closest_marker("scenario").args[0]  # type: ignore[union-attr]
-        metafunc.parametrize("endured", [scenario], indirect=True, ids=[f"{marker.args[0]}-{scenario}"])
+        metafunc.parametrize(played[0], [scenario], indirect=True, ids=[f"{marker.args[0]}-{scenario}"])
     elif "replayed" in metafunc.fixturenames:
         from conformance.bench import tapes
 
@@ -181,7 +183,7 @@ def _clause(item: pytest.Item) -> str:
 def _subject(item: pytest.Item) -> Any:
     """Return the trainer, or the name of the tape, that a check looks at; None if at neither."""
     parameters = getattr(item, "callspec").params  # noqa: B009  # only Function items have one
-    return TRAINER if "endured" in parameters else parameters.get("trained", parameters.get("replayed"))
+    return TRAINER if parameters.keys() & PLAYED else parameters.get("trained", parameters.get("replayed"))
 
 
 def _group(item: pytest.Item) -> str:

@@ -46,7 +46,8 @@ def entry(item: Any, clause: str, error: BaseException | None, seconds: float) -
     bench = item.funcargs.get("bench")
     parameters = item.callspec.params
     default = "payload" if "payload" in item.fixturenames else "attach"
-    subject = next((parameters[kind] for kind in ("trained", "replayed", "endured") if kind in parameters), default)
+    kinds = ("trained", "replayed", "endured", "pushed")
+    subject = next((parameters[kind] for kind in kinds if kind in parameters), default)
     gap = verdict.gap if verdict else None
     law, adapter = all_clauses()[clause], registry.load(parameters["bench"])
     return {

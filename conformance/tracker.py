@@ -90,6 +90,29 @@ class Tracker:
         """Return `finished`, `failed`, `running` or `crashed`."""
         raise NotImplementedError
 
+    def hub(self, repo: str) -> Mapping[str, str]:
+        """Return environment variables by which this tracker is told to push its trainings to `repo` (`user/name`).
+
+        They stand before `attach` is called, beside `HF_ENDPOINT` and `HF_TOKEN` of a Hub of the kit's own; `attach`
+        may read them where the tracker is told by arguments. Who claims this defines `pushed` as well, and `push_again`
+        where the user has to run something once the Hub is back.
+        """
+        raise NotImplementedError
+
+    def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point | tuple[int | None, str, Any]]:
+        """Yield what `read` would, from what was pushed; called in a fresh process.
+
+        `files` are all files on the Hub, by the path that `HfFileSystem` gives them: `datasets/user/name/data.jsonl`,
+        `spaces/user/name/app.py`, `user/model/README.md`. A point that was pushed twice is yielded twice.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.pushed(files, run) is missing: yield (step, key, value)")
+
+    def push_again(self, store: Path, run: str) -> None:
+        """Do what a user does to push the rest of `run` once the Hub is back; called in a fresh process after `hub`.
+
+        The default does nothing: right for a tracker whose own process goes on until everything has arrived.
+        """
+
     # ----------------------------------------------------------------------------------------------------------------
     @classmethod
     def capabilities(cls) -> set[str]:
@@ -106,7 +129,7 @@ class Tracker:
             return ""
 
 
-OPTIONAL = ("config", "tables", "status")
+OPTIONAL = ("config", "tables", "status", "hub")
 
 
 def report_to_key(key: str) -> str:
@@ -123,8 +146,14 @@ def report_to_key(key: str) -> str:
 
 def points(tracker: Tracker, store: Path, run: str) -> Iterator[Point]:
     """Yield what `tracker.read` returns, checked; raises TypeError that names the first item that is no point."""
-    found = tracker.read(store, run)
-    where = f"{type(tracker).__name__}.read"
+    return checked(tracker.read(store, run), f"{type(tracker).__name__}.read")
+
+
+def checked(found: Any, where: str) -> Iterator[Point]:
+    """Yield the points that a method of an adapter (`where`, its name) returned.
+
+    Raises TypeError that names the first item that is no point.
+    """
     if found is None or isinstance(found, (str, bytes)) or not isinstance(found, Iterable):
         raise TypeError(f"{where} must yield (step, key, value); it returned {found!r}")
     for item in found:

@@ -15,7 +15,7 @@ from conformance.clauses import all_clauses
 from conformance.registry import load
 
 FOLDER = Path(__file__).parent / "broken"
-HONEST = ("Honest", "HonestModule", "HonestWandb", "HonestAccelerate")
+HONEST = ("Honest", "HonestHub", "HonestModule", "HonestWandb", "HonestAccelerate")
 BROKEN = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "honest")
 #: Seconds for one child: enough for a tiny training on a busy machine, and a hanging tracker has to be waited for.
 LIMIT = 15

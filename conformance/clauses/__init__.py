@@ -20,6 +20,9 @@ else:
     import tomli as tomllib
 
 LEVELS = ("attach", "record", "train", "endure")
+#: File -> level. What a Hub does to a training is endured as well. It is no level 4 of its own: whoever claims nothing
+#: would have that for nothing.
+FILES = {**{name: level for level, name in enumerate(LEVELS)}, "hub": LEVELS.index("endure")}
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def located(source: str, quote: tuple[str, ...]) -> str:
 def all_clauses() -> dict[str, Clause]:
     """Return id -> clause, in the order of levels and files. Raises ValueError for a malformed file."""
     found: dict[str, Clause] = {}
-    for level, name in enumerate(LEVELS):
+    for name, level in FILES.items():
         path = Path(__file__).with_name(f"{name}.toml")
         for row in tomllib.loads(path.read_text(encoding="utf-8"))["clause"]:
             clause = _clause(level, row, path.name)

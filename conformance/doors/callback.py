@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -177,8 +177,13 @@ def bystander() -> Any:
     return _observer("Bystander", lambda event, state, kwargs: None)
 
 
-def handler(attachment: Attachment, run: str, folder: Path, models: Path) -> tuple[Any, Any, Any, Any]:
-    """Return a real CallbackHandler with the tracker in it, and the state, control and arguments to drive it with."""
+def handler(
+    attachment: Attachment, run: str, folder: Path, models: Path, told: Mapping[str, Any]
+) -> tuple[Any, Any, Any, Any]:
+    """Return a real CallbackHandler with the tracker in it, and the state, control and arguments to drive it with.
+
+    `told` are further training arguments.
+    """
     import inspect
 
     import transformers
@@ -188,7 +193,7 @@ def handler(attachment: Attachment, run: str, folder: Path, models: Path) -> tup
 
     kind = transformers.TrainingArguments
     wanted: dict[str, Any] = {"use_cpu": True, "disable_tqdm": True, "trackio_space_id": None}
-    wanted |= {"run_name": run, "report_to": attachment.report_to or "none"}
+    wanted |= {"run_name": run, "report_to": attachment.report_to or "none", **told}
     args = kind(output_dir=str(folder), **{k: v for k, v in wanted.items() if k in kind.__dataclass_fields__})
     callbacks: list[Any] = [trainer_callback.DefaultFlowCallback]
     callbacks += [*reporting_classes(attachment.report_to), *attachment.callbacks]

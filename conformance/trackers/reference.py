@@ -5,7 +5,11 @@ That is `report_to="trackio"`, or "wandb" with the reference in its place where 
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +57,34 @@ class ReferenceTrackio(Tracker):
     def key(self, key: str) -> str:
         return report_to_key(key)
 
+    def hub(self, repo: str) -> Mapping[str, str]:
+        # A replay lasts a moment: it pushes now and then, and waits for the last push less than half a minute.
+        return {"TRACKIO_DATASET_REPO": repo, "TRACKIO_PUSH_INTERVAL": "0.1", "TRACKIO_PUSH_TIMEOUT": "2"}
+
+    def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point]:
+        from trackio.hub import shards
+        from trackio.values import Decoder
+
+        rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "runs": []}
+        for path, data in files.items():
+            table = path.split("/")[3]  # datasets/user/name/…
+            if table in rows:
+                rows[table] += shards.read(table, io.BytesIO(data))
+        its = {row["run_id"] for row in rows["runs"] if row["name"] == run}
+        for row in sorted(rows["metrics"], key=lambda row: (row["time"], row["seq"], row["place"])):
+            if row["run_id"] in its:
+                value = row["value"] if row["json"] is None else Decoder()(json.loads(row["json"]))
+                yield Point(row["step"], row["key"], value.tolist() if hasattr(value, "tolist") else value)
+
+    def push_again(self, store: Path, run: str) -> None:
+        # `trackio push`, for one run.
+        from trackio.hub.push import Pusher
+        from trackio.hub.remote import Backoff, Remote
+
+        folders = [kept.folder for kept in self._runs(store, run)]
+        pusher = Pusher(Remote(os.environ["TRACKIO_DATASET_REPO"]), folders, patience=30)
+        pusher.all(Backoff(), threading.Event().wait, time.monotonic() + 30)
+
 
 class ReferenceWandb(ReferenceTrackio):
     """The same tracker behind the name `wandb`: transformers' WandbCallback and TRL's own calls write.
@@ -62,6 +94,7 @@ class ReferenceWandb(ReferenceTrackio):
 
     name = "reference-wandb"
     module = ("wandb",)
+    hub = Tracker.hub  # not claimed: `wandb.init` names no dataset
 
     def env(self, store: Path) -> Mapping[str, str]:
         from trackio.wandb import STAND_IN

@@ -16,7 +16,11 @@ PROJECT, GLOBAL_STEP = "huggingface", "train/global_step"
 
 
 class Trackio(Tracker):
-    """Its public API returns no metric values; `SQLiteStorage` is what its dashboard reads with (trackio 0.43)."""
+    """Its public API returns no metric values; `SQLiteStorage` is what its dashboard reads with (trackio 0.43).
+
+    It does not claim `hub`: it sends its logs to a server that runs in a Space (remote_client.py:28) and puts them into
+    a bucket, over Xet. The Hub in memory runs no Space.
+    """
 
     distribution = "trackio"
     module = ("trackio",)
