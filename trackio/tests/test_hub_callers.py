@@ -84,6 +84,7 @@ def test_without_a_token_the_push_goes_on(
         for _ in range(2):
             handler.on_push_begin(*events)
         told = [str(each.message) for each in recwarn if "trackio" in str(each.message)]
-        assert len(told) == 1 and "hf auth login" in told[0]
+        # Once a dataset: transformers 5.5 names one to `init` and another to `sync`.
+        assert told and len(told) == len(set(told)) <= 2 and all("hf auth login" in text for text in told)
     handler.on_train_end(*events)
     assert not hub.requests and trackio.Api().runs(trackio.Api().projects()[0])[0].status == "finished"
