@@ -57,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     hub.add_argument("--part-size", type=int, metavar="BYTES", help="larger files go up in parts (default: 16 MiB)")
     hub.add_argument("--chaos", metavar="SEED:RATE", help="let this share of requests fail at random, such as 7:0.1")
 
+    from conformance.surface import command
+
+    command.add(commands)
+
     chosen = parser.parse_args(arguments)
     try:
         return int(COMMANDS[chosen.command](chosen))
@@ -210,7 +214,17 @@ def hub(chosen: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
 
 
-COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, freeze, matrix, era, hub)}
+def surface(chosen: argparse.Namespace) -> int:
+    """Scan releases, check a module against them, tell them apart."""
+    from conformance.surface import command
+
+    try:
+        return command.run(chosen)
+    except command.WrongInput as error:
+        raise UsageError(str(error)) from error
+
+
+COMMANDS = {f.__name__: f for f in (trackers, record, diff, table, merge, freeze, matrix, era, hub, surface)}
 
 if __name__ == "__main__":
     sys.exit(main())

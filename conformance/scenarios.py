@@ -68,6 +68,12 @@ def _resume(trainer: Trainer, built: Any) -> None:
     built.train(resume_from_checkpoint=True)
 
 
+def _card(_: Trainer, built: Any) -> None:
+    """Write the model card that a push to the Hub would write, where the release has one."""
+    if hasattr(built, "create_model_card"):
+        built.create_model_card(model_name="tiny")
+
+
 #: What a trainer is asked to do. What an act returns is written to the tape, under the act's name.
 ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "train": recipes.train,
@@ -77,6 +83,7 @@ ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "kill": _broken_off(_kill),
     "stop": _stop,
     "resume": _resume,
+    "card": _card,
     "accompany": lambda _, built: companions.accompany(built),
 }
 #: Among acts: the user starts the script anew. What follows is done in a new process, by a new trainer that has the

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance import values
 from conformance.delivered import Delivered
-from conformance.surface.scan import HELD, Use, uses
+from conformance.surface.model import Use
+from conformance.surface.scan import uses
 from conformance.tape import Logged, Tape
 from conformance.trainers import root
 from conformance.truth import ABSENT, Difference, Stored, compare, differences
@@ -43,7 +44,7 @@ def must_reach(evidence: Evidence, what: tuple[tuple[str, ...], str]) -> None:
     attributes, word = what
     trainer = evidence.run.tape.header.get("trainer", "") if evidence.run else ""
     path, text = _trainer_source(trainer)
-    calls = [use for use in uses(tuple(HELD)) if use.chain[-1] in attributes and _belongs(use, path, what)]
+    calls = [use for use in uses(MODULE_DOOR) if use.kind == "call" and use.names[-1] in attributes and _belongs(use, path, what)]
     if word not in text or not calls:
         raise NotApplicable(f"{evidence.subject} does not use the module door for this in this release")
     served = set(evidence.bench.adapter.module)
@@ -52,7 +53,7 @@ def must_reach(evidence: Evidence, what: tuple[tuple[str, ...], str]) -> None:
         raise Unreachable(
             f"TRL hands this to {names} only ({calls[0].where})",
             differences=(
-                Difference("missing", None, calls[0].chain[-1], names, ABSENT, blame="trl", note=calls[0].where),
+                Difference("missing", None, calls[0].names[-1], names, ABSENT, blame="trl", note=calls[0].where),
             ),
         )
 

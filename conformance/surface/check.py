@@ -1,49 +1,36 @@
-"""Hold the uses that a scan found against a live module."""
+"""Hold the uses that a scan found against a live module of the process that this runs in."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any
+
+from conformance.surface.model import Use
+from conformance.surface.resolve import Missing, Unknown, serves
 
 
 def unserved(uses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the uses that the importable module does not serve, each with `problem`.
+    """Return those of `uses` (plain data) that the importable module of their name does not serve, each with `problem`.
 
-    The first attribute must exist; a call must fit the signature where Python can tell it. What lies deeper
-    (`wandb.run.url`) exists only while a run is open and is left to live runs.
+    What is asked for only if it is there (`hasattr`) is never missing. What exists only while a run is open, and is told by
+    no annotation, is left to live runs.
     """
     found = []
-    for use in uses:
-        problem = _problem(use)
-        if problem:
-            found.append({**use, "problem": problem})
+    for told in uses:
+        if told["kind"] != "probe" and (problem := _problem(Use.from_json(told))):
+            found.append({**told, "problem": problem})
     return found
 
 
-def _problem(use: dict[str, Any]) -> str:
+def _problem(use: Use) -> str:
     try:
-        module = importlib.import_module(use["module"])
+        module = importlib.import_module(use.module)
     except Exception as error:
-        return f"import {use['module']} fails: {type(error).__name__}: {error}"
-    name = use["chain"][0]
-    if not hasattr(module, name):
-        try:
-            importlib.import_module(f"{use['module']}.{name}")
-        except ImportError:
-            return f"{use['module']}.{name} does not exist"
-    if use["positional"] is None or len(use["chain"]) > 1:
-        return ""
+        return f"import {use.module} fails: {type(error).__name__}: {error}"
     try:
-        signature = inspect.signature(getattr(module, name))
-    except (TypeError, ValueError):
-        return ""
-    parameters = list(signature.parameters.values())
-    if parameters and parameters[0].name == "self" and not isinstance(getattr(module, name), type):
-        # wandb.log before wandb.init is a stand-in that shows the signature of Run.log.
-        signature = signature.replace(parameters=parameters[1:])
-    try:
-        signature.bind(*[None] * use["positional"], **dict.fromkeys(use["keywords"]))
-    except TypeError as error:
-        return f"{use['module']}.{name}: {error}"
+        serves(module, use, use.module)
+    except Missing as error:
+        return str(error)
+    except Unknown:
+        pass
     return ""

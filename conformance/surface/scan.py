@@ -1,135 +1,109 @@
-"""Find every use of a tracker's module in the sources of TRL and transformers, by AST.
-
-A use is an attribute chain that starts at the module: `wandb.run.url`, `trackio.Table(dataframe=df)`,
-`self._trackio.init(project=…)`. Three ways lead to the module: its name, an attribute `self._<name>` that a reporting
-callback keeps, and a loop variable over a list to which modules were appended (`for backend in logging_backends`).
-"""
+"""Scan a release: from a wheel, a folder or an installed package, without importing any of it."""
 
 from __future__ import annotations
 
-import ast
 import functools
-from dataclasses import asdict, dataclass
-from typing import Any
+import importlib.metadata
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from conformance.trainers import root
+from conformance.surface import hooks, reader
+from conformance.surface.model import Surface, Use
+from conformance.surface.names import MENTION
+from conformance.trainers import release, root
 
-#: Module name -> attribute under which transformers' reporting callbacks keep it.
-HELD = {"trackio": "_trackio", "wandb": "_wandb", "mlflow": "_ml_flow"}
-#: Where trackers' modules are used. transformers has its own callback per integration in one file.
-SOURCES = ("trl", "transformers/integrations/integration_utils.py")
+LIBRARIES = ("trl", "transformers", "accelerate")
+#: Folders without a line that runs in a training: transformers' thousand model files, and tests.
+ASIDE = re.compile(r"^transformers/(models|kernels)/|/test_utils/|(^|/)testing_utils\.py$|/commands/")
 
 
-@dataclass(frozen=True)
-class Use:
-    """One use: `chain` without the module's name, `positional` number and `keywords` of the call (None: no call)."""
+class NotScannable(ValueError):
+    """There is nothing to scan where it was said to be; the message is one line."""
 
-    module: str
-    chain: tuple[str, ...]
-    positional: int | None
-    keywords: tuple[str, ...]
-    where: str
-    inside: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data, as it is sent into the sandbox."""
-        return asdict(self)
+def scan(library: str, version: str, files: Iterable[tuple[str, str]]) -> Surface:
+    """Return the surface of a release; `files` are (path below site-packages, text)."""
+    uses, variables, lookups, found, unread = [], [], [], [], []
+    for place, text in sorted(files):
+        found += hooks.read(text, place)
+        if not MENTION.search(text):
+            continue
+        try:
+            used, varied, looked = reader.read(text, place)
+        except SyntaxError as error:
+            unread.append(f"{place}: {error.msg} (line {error.lineno})")
+            continue
+        uses += sorted(used, key=lambda use: (use.line, use.module, use.path, use.kind))
+        variables += sorted(varied, key=lambda fact: (int(fact.where.rpartition(":")[2]), fact.name))
+        lookups += sorted(looked, key=lambda fact: (int(fact.where.rpartition(":")[2]), fact.name))
+    # A default that is evaluated where it stands and where it is learnt, is one use.
+    return Surface(
+        library,
+        version,
+        tuple(dict.fromkeys(uses)),
+        tuple(dict.fromkeys(variables)),
+        tuple(dict.fromkeys(lookups)),
+        tuple(found),
+        tuple(unread),
+    )
+
+
+def of_wheel(path: Path) -> Surface:
+    """Scan a wheel. Raises NotScannable if it is none of a library that asks something of trackers."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            library, version = _wheel_name(archive, path)
+            return scan(library, version, ((name, _text(archive.read(name))) for name in _own(archive.namelist(), library)))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise NotScannable(f"{path} is no wheel: {error}") from error
+
+
+def _wheel_name(archive: zipfile.ZipFile, path: Path) -> tuple[str, str]:
+    for name in archive.namelist():
+        if found := re.fullmatch(r"([^/]+)-([^/-]+)\.dist-info/METADATA", name):
+            library = found[1].lower().replace("-", "_")
+            if library in LIBRARIES:
+                return library, found[2]
+            raise NotScannable(f"{path} is a wheel of {library}; scanned are {', '.join(LIBRARIES)}")
+    raise NotScannable(f"{path} is no wheel: it has no METADATA")
+
+
+def of_folder(library: str, version: str, folder: Path) -> Surface:
+    """Scan the package in `folder` (the one that has its `__init__.py`)."""
+    paths = (f"{library}/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.py"))
+    places = _own(paths, library)
+    return scan(library, version, ((place, _text((folder.parent / place).read_bytes())) for place in places))
 
 
 @functools.cache
+def of_installed(library: str) -> Surface:
+    """Scan the installed package. Raises NotScannable if it is not installed."""
+    folder = root(library)
+    if folder is None:
+        raise NotScannable(f"{library} is not installed here")
+    try:
+        version = importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise NotScannable(f"{folder} belongs to no installed distribution") from error
+    return of_folder(library, version, folder)
+
+
 def uses(modules: tuple[str, ...]) -> tuple[Use, ...]:
-    """Return the uses of `modules` in the installed TRL and transformers, in the order of files and lines."""
-    found: list[Use] = []
-    for source in SOURCES:
-        package, _, rest = source.partition("/")
-        folder = root(package)
-        if folder is None:
-            continue
-        paths = [folder / rest] if rest else sorted(folder.rglob("*.py"))
-        for path in paths:
-            text = path.read_text(encoding="utf-8")
-            if any(name in text for name in modules):
-                place = f"{package}/{path.relative_to(folder)}"
-                found += scan(text, place, modules)
-    return tuple(found)
+    """Return what the installed TRL and transformers use of `modules`, in the order of files and lines."""
+    return tuple(
+        use
+        for library in ("trl", "transformers")
+        if release(library)
+        for use in of_installed(library).uses
+        if use.module in modules
+    )
 
 
-def scan(text: str, place: str, modules: tuple[str, ...]) -> list[Use]:
-    """Return the uses in one file; `place` is how the file is named in `where`."""
-    visitor = _Visitor(place, modules)
-    visitor.visit(ast.parse(text))
-    return sorted(visitor.found, key=lambda use: int(use.where.rpartition(":")[2]))
+def _own(paths: Iterable[str], library: str) -> Iterator[str]:
+    return (path for path in paths if path.startswith(f"{library}/") and path.endswith(".py") and not ASIDE.search(path))
 
 
-class _Visitor(ast.NodeVisitor):
-    def __init__(self, place: str, modules: tuple[str, ...]) -> None:
-        self.found: list[Use] = []
-        self._place = place
-        self._modules = modules
-        self._lists: dict[str, set[str]] = {}
-        self._loops: dict[str, set[str]] = {}
-        self._classes: list[str] = []
-        self._calls: dict[int, ast.Call] = {}
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._classes.append(node.name)
-        self.generic_visit(node)
-        self._classes.pop()
-
-    def visit_Call(self, node: ast.Call) -> None:
-        self._calls[id(node.func)] = node
-        match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append"), args=[ast.Name(id=module)]):
-                if module in self._modules:
-                    self._lists.setdefault(name, set()).add(module)
-        self.generic_visit(node)
-
-    def visit_For(self, node: ast.For) -> None:
-        match node:
-            case ast.For(target=ast.Name(id=variable), iter=ast.Name(id=name)) if name in self._lists:
-                self._loops[variable] = self._lists[name]
-        self.generic_visit(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        if node.module in self._modules and node.level == 0:
-            for alias in node.names:
-                self._add(node.module, (alias.name,), None, node.lineno)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        chain: list[str] = []
-        inner: ast.expr = node
-        while isinstance(inner, ast.Attribute):
-            chain.insert(0, inner.attr)
-            roots = self._roots(inner.value)
-            for module in roots:
-                self._add(module, tuple(chain), self._calls.get(id(node)), node.lineno)
-            if roots:
-                return
-            inner = inner.value
-        self.generic_visit(node)
-
-    def _roots(self, node: ast.expr) -> list[str]:
-        """Return the modules that an expression is: by name, by `self._name`, or as a loop's variable."""
-        match node:
-            case ast.Name(id=name) if name in self._modules:
-                return [name]
-            case ast.Name(id=name) if name in self._loops:
-                return sorted(self._loops[name])
-            case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
-                return [module for module in self._modules if HELD.get(module) == attribute]
-        return []
-
-    def _add(self, module: str, chain: tuple[str, ...], call: ast.Call | None, line: int) -> None:
-        open_call = call is not None and (
-            any(k.arg is None for k in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args)
-        )
-        self.found.append(
-            Use(
-                module,
-                chain,
-                None if call is None or open_call else len(call.args),
-                () if call is None else tuple(k.arg for k in call.keywords if k.arg),
-                f"{self._place}:{line}",
-                self._classes[-1] if self._classes else "",
-            )
-        )
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")

@@ -1,0 +1,138 @@
+"""Look at a class that a tracker hands to a library: a TrainerCallback of transformers, a GeneralTracker of accelerate.
+
+Works without either library: a base class that is not installed is stood in for while the class is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+import types
+from typing import Any
+
+from conformance.surface.model import Shape, Use
+from conformance.surface.resolve import Method, Missing, Unknown, bind
+
+BASES = ("TrainerCallback", "GeneralTracker")
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Return what is wrong with the class `target`, for each release of `hooks`.
+
+    `hooks` are lists of `[library version, [[owner, name, shape or None], …]]`; `uses` are those of `GeneralTracker`.
+    """
+    try:
+        cls = _load(question["target"])
+    except Exception as error:
+        return {"error": f"{question['target']} cannot be imported: {type(error).__name__}: {error}"}
+    bases = [base.__name__ for base in cls.__mro__ if base.__name__ in BASES] if isinstance(cls, type) else []
+    if not bases:
+        return {"error": f"{question['target']} is no class that derives from {' or '.join(BASES)}"}
+    look = _callback if bases[0] == "TrainerCallback" else _tracker
+    results = {release: list(look(cls, hooks, question)) for release, hooks in question["hooks"] if hooks}
+    return {"owner": bases[0], "results": results}
+
+
+def owner(target: str) -> str:
+    """Return which of the two a class derives from, "" for anything else; for the process that asks."""
+    try:
+        cls = _load(target)
+    except Exception:
+        return ""
+    return next((base.__name__ for base in getattr(cls, "__mro__", ()) if base.__name__ in BASES), "")
+
+
+def _load(target: str) -> Any:
+    from conformance.registry import _from_file
+
+    place, _, name = target.rpartition(":")
+    for library in ("transformers", "accelerate", "torch"):
+        if importlib.util.find_spec(library) is None:
+            sys.meta_path.append(_StandIns(library))
+    from pathlib import Path
+
+    module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    return getattr(module, name)
+
+
+class _StandIns:
+    """Finds every module of a library that is not installed: whatever is imported from it is an empty class."""
+
+    def __init__(self, library: str) -> None:
+        self._library = library
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.partition(".")[0] == self._library:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
+        return None
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        module = types.ModuleType(spec.name)
+
+        def made(name: str) -> type:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            found = type(name, (), {"__init__": lambda self, *a, **k: None})
+            setattr(module, name, found)
+            return found
+
+        module.__getattr__ = made  # type: ignore[method-assign]
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing is to be run."""
+
+
+def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
+    """Yield `[severity, at, why]` for each hook that this release calls in vain, or calls otherwise than it is defined."""
+    known = {name: shape for _, name, shape in hooks}
+    for name in sorted(dir(cls)):
+        if not name.startswith("on_") or not callable(getattr(cls, name)) or not _own(cls, name):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f" (did you mean {near[0]}?)" if near else ""
+            yield ["silent", name, f"{cls.__name__}.{name} is never called{guess}"]
+        elif known[name]:
+            yield from _fits(cls, name, Shape.parse(known[name]))
+
+
+def _own(cls: type, name: str) -> bool:
+    """Whether a class below the library's own base class defines the name."""
+    owner = next(base for base in cls.__mro__ if name in vars(base))
+    return owner.__name__ not in BASES and not owner.__module__.startswith(("transformers.", "accelerate."))
+
+
+def _tracker(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
+    """Yield `[severity, at, why]` for what accelerate demands of a tracker and this one has not, or cannot be called with."""
+    for _, name, kind in hooks:
+        there = hasattr(cls, name) or f"self.{name} =" in _source(cls)
+        if kind == "attribute" and not there:
+            yield ["crash", name, f"{cls.__name__} has no {name}, which GeneralTracker demands"]
+        elif kind == "attribute" and name == "tracker" and not isinstance(inspect.getattr_static(cls, name, None), property):
+            if callable(getattr(cls, name, None)):
+                yield ["silent", name, f"{cls.__name__}.tracker is a method: accelerate hands it out as it is; make it a property"]
+    for told in question["uses"]:
+        use = Use.from_json(told)
+        if use.kind == "call" and use.shape and hasattr(cls, use.path):
+            yield from _fits(cls, use.path, use.shape)
+
+
+def _source(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
+def _fits(cls: type, name: str, shape: Shape) -> Any:
+    value = inspect.getattr_static(cls, name)
+    try:
+        bind(Method(value) if inspect.isfunction(value) else getattr(cls, name), shape, name, cls.__name__)
+    except Missing as error:
+        yield ["crash", name, str(error)]
+    except Unknown:
+        pass

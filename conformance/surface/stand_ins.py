@@ -1,0 +1,191 @@
+"""Modules that stand for every tracker at once and take whatever is asked of them, noting who asked for what.
+
+With these in the place of wandb, trackio, mlflow and the others, a training shows which of the sites that a scan found it
+reaches, and whether it uses a module where no scan saw it. A path is told as `conformance.surface.model.Use` tells it.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from conformance.doors.module import caller
+from conformance.surface.names import ROOTS
+from conformance.surface.scan import LIBRARIES
+
+#: (module, path, `trl/extras/profiling.py:131`) of everything that was asked in this process.
+ASKED: set[tuple[str, str, str]] = set()
+VERSION = "9999.0"
+
+
+def stand() -> None:
+    """Take the place of every tracker's module, and of its distribution, for the rest of this process."""
+    sys.meta_path.insert(0, _Finder())
+
+
+def _note(module: str, path: str) -> None:
+    where = caller()
+    if where.partition("/")[0] in LIBRARIES:
+        ASKED.add((module, path, where))
+
+
+class Thing:
+    """Anything below a module: an object, a function, a class, an item."""
+
+    def __init__(self, module: str, path: str) -> None:
+        self.__dict__.update(_module=module, _path=path)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        return _attribute(self._module, f"{self._path}.{name}", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _note(self._module, f"{self._path}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _note(self._module, self._path)
+        return Thing(self._module, f"{self._path}()")
+
+    def __getitem__(self, key: Any) -> Any:
+        _note(self._module, self._path)
+        return Thing(self._module, f"{self._path}[]")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _note(self._module, self._path)
+
+    def __contains__(self, key: Any) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __add__(self, other: Any) -> str:
+        return f"{self}{other}"
+
+    def __radd__(self, other: Any) -> str:
+        return f"{other}{self}"
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Thing, (self._module, self._path)
+
+    def __str__(self) -> str:
+        return f"{self._module}.{self._path}"
+
+
+def _attribute(module: str, path: str, name: str) -> Any:
+    """Return what is found under a name: an exception class, a number for a constant, a class for `isinstance`, a thing."""
+    path = path.lstrip(".")
+    _note(module, path)
+    if name == "__version__":
+        return VERSION
+    if name.endswith(("Error", "Exception")):
+        return type(name, (Exception,), {})
+    if name.isupper():
+        return 100
+    if name in TRUE_CLASSES:
+        return _class(module, path, name)
+    return Thing(module, path)
+
+
+#: Names that callers derive from, or test with `isinstance`.
+TRUE_CLASSES = {"PythonModel", "Callback", "Run", "Metric"}
+
+
+class _Meta(type):
+    """A class whose attributes and calls are noted as those of a thing."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _attribute(cls._module, f"{cls._path}.{name}", name)  # type: ignore[attr-defined]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        _note(cls._module, cls._path)  # type: ignore[attr-defined]
+        made = object.__new__(cls)
+        Thing.__init__(made, cls._module, f"{cls._path}()")  # type: ignore[arg-type, attr-defined]
+        return made
+
+
+def _class(module: str, path: str, name: str) -> type:
+    key = (module, path)
+    if key not in _classes:
+        _classes[key] = _Meta(name, (Thing,), {"_module": module, "_path": path})
+    return _classes[key]
+
+
+_classes: dict[tuple[str, str], type] = {}
+
+
+class _Module(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        module, path = self.__dict__["_stands_for"]
+        return _attribute(module, f"{path}.{name}", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing `a.b` sets `b` on `a`; whatever is a module is found as one.
+        if isinstance(value, ModuleType) or name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            module, path = self.__dict__["_stands_for"]
+            _note(module, f"{path}.{name}".lstrip("."))
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the modules, and their distributions."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if any(name == root or name.startswith(f"{root}.") for root in ROOTS):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        from conformance.surface.names import module_of
+
+        ref = module_of(spec.name)
+        assert ref is not None
+        made = _Module(spec.name)
+        made.__dict__["_stands_for"] = (ref.module, ref.path)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is to be run."""
+
+    def find_distributions(self, context: Any = None) -> Iterator[importlib.metadata.Distribution]:
+        name = getattr(context, "name", None)
+        if name and name.replace("-", "_") in {root.partition(".")[0] for root in ROOTS} - {"torch"}:
+            yield _Distribution(name)
+
+
+class _Distribution(importlib.metadata.Distribution):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def read_text(self, filename: str) -> str | None:
+        return f"Metadata-Version: 2.1\nName: {self._name}\nVersion: {VERSION}\n" if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Path:
+        return Path(path)
