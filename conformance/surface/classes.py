@@ -1,16 +1,18 @@
 """Look at a class that a tracker hands to a library: a TrainerCallback of transformers, a GeneralTracker of accelerate.
 
-Works without either library: a base class that is not installed is stood in for while the class is imported.
+The libraries are stood in for while the class is imported: it takes no time, and they need not be installed.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
 import importlib.machinery
-import importlib.util
 import inspect
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 from conformance.surface.model import Shape, Use
@@ -25,47 +27,37 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     `hooks` are lists of `[library version, [[owner, name, shape or None], …]]`; `uses` are those of `GeneralTracker`.
     """
     try:
-        cls = _load(question["target"])
+        cls = _load(question["target"], question["stand_ins"])
     except Exception as error:
         return {"error": f"{question['target']} cannot be imported: {type(error).__name__}: {error}"}
     bases = [base.__name__ for base in cls.__mro__ if base.__name__ in BASES] if isinstance(cls, type) else []
     if not bases:
         return {"error": f"{question['target']} is no class that derives from {' or '.join(BASES)}"}
     look = _callback if bases[0] == "TrainerCallback" else _tracker
-    results = {release: list(look(cls, hooks, question)) for release, hooks in question["hooks"] if hooks}
+    mine = {release: [hook for hook in hooks if hook[0] == bases[0]] for release, hooks in question["hooks"]}
+    results = {release: list(look(cls, hooks, question)) for release, hooks in mine.items() if hooks}
     return {"owner": bases[0], "results": results}
 
 
-def owner(target: str) -> str:
-    """Return which of the two a class derives from, "" for anything else; for the process that asks."""
-    try:
-        cls = _load(target)
-    except Exception:
-        return ""
-    return next((base.__name__ for base in getattr(cls, "__mro__", ()) if base.__name__ in BASES), "")
-
-
-def _load(target: str) -> Any:
+def _load(target: str, stand_ins: bool) -> Any:
     from conformance.registry import _from_file
 
     place, _, name = target.rpartition(":")
-    for library in ("transformers", "accelerate", "torch"):
-        if importlib.util.find_spec(library) is None:
-            sys.meta_path.append(_StandIns(library))
-    from pathlib import Path
-
+    if stand_ins:
+        sys.meta_path.insert(0, _StandIns())
     module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     return getattr(module, name)
 
 
-class _StandIns:
-    """Finds every module of a library that is not installed: whatever is imported from it is an empty class."""
+#: Libraries that are stood in for, with those that they import for their part.
+STOOD_IN = ("transformers", "accelerate", "trl", "torch")
 
-    def __init__(self, library: str) -> None:
-        self._library = library
+
+class _StandIns:
+    """Finds every module of these libraries: whatever is imported from one is an empty class."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name.partition(".")[0] == self._library:
+        if name.partition(".")[0] in STOOD_IN:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
         return None
 
@@ -75,7 +67,7 @@ class _StandIns:
         def made(name: str) -> type:
             if name.startswith("__"):
                 raise AttributeError(name)
-            found = type(name, (), {"__init__": lambda self, *a, **k: None})
+            found = _stand_in(name)
             setattr(module, name, found)
             return found
 
@@ -84,6 +76,14 @@ class _StandIns:
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing is to be run."""
+
+
+@functools.cache
+def _stand_in(name: str) -> type:
+    """Return the class of that name: reporting callbacks and trackers derive from the two bases."""
+    derived = {"Callback": "TrainerCallback", "Tracker": "GeneralTracker"}
+    bases = tuple(_stand_in(base) for end, base in derived.items() if name.endswith(end) and name != base)
+    return type(name, bases, {"__init__": lambda self, *a, **k: None, "__module__": "transformers.stand_in"})
 
 
 def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:

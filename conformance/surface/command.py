@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from conformance.surface import classes, coverage, diff, download, gaps, scan, store, words
+from conformance.surface import coverage, diff, download, gaps, scan, store, words
 from conformance.surface.model import Surface
 from conformance.surface.names import GENERAL, MODULES, ROOTS
 
@@ -37,6 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument("--as", dest="name", help="the module it stands for: wandb, trackio, mlflow, … (default: itself)")
     check.add_argument("--library", action="append", choices=scan.LIBRARIES, help="only what this one asks; repeatable")
     check.add_argument("--version", action="append", help="only this minor of the library, such as 1.16; repeatable")
+    check.add_argument("--before", metavar="MODULE:FUNCTION", help="called before the module is imported: a shim's install")
     check.add_argument("--no-live", action="store_true", help="open no run in it")
     check.add_argument("--all", action="store_true", help="also what cannot be told from here")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -133,15 +134,16 @@ def _check(chosen: argparse.Namespace) -> int:
     surfaces = _surfaces(chosen)
     if not surfaces:
         raise store.NoSurface(f"no release was scanned: there is nothing in {store.folder()}")
-    place, colon, _ = chosen.target.partition(":")
-    if colon and (place.endswith(".py") or classes.owner(chosen.target)):
+    place, colon, attribute = chosen.target.rpartition(":")
+    if colon and not chosen.name and attribute[:1].isupper():
         checked = gaps.check_class(chosen.target, surfaces)
     else:
+        place = chosen.target.partition(":")[0]
         name = chosen.name or ROOTS.get(place, "")
         if name not in (*MODULES, GENERAL):
             known = ", ".join(MODULES)
             raise WrongInput(f"nobody asks anything of {place}: say what it stands for, --as NAME of {known}")
-        checked = gaps.check(chosen.target, name, surfaces, not chosen.no_live)
+        checked = gaps.check(chosen.target, name, surfaces, not chosen.no_live, chosen.before)
     among = {library: store.versions(library) for library in scan.LIBRARIES}
     if chosen.json:
         print(json.dumps(words.to_json(checked), indent=1))

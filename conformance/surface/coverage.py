@@ -69,7 +69,12 @@ def reasons(path: Path | None = None) -> list[Reason]:
 
 def cover(surface: Surface, asked: Sequence[Sequence[str]], known: Sequence[Reason]) -> Covered:
     """Compare the sites of one release with what its trainings `asked`: (module, path, where)."""
-    sites = [use for use in surface.uses if use.module in MODULES and "type checking" not in use.guards]
+    # What is caught, or derived from, is looked up only when something fails, or under a name that an import bound.
+    sites = [
+        use
+        for use in surface.uses
+        if use.module in MODULES and use.kind not in ("catch", "base") and "type checking" not in use.guards
+    ]
     mine = {tuple(one) for one in asked if one[2].startswith(f"{surface.library}/")}
     found = Covered(str(surface), list({(use.module, use.path, use.where): use for use in sites}.values()))
     for use in found.sites:
@@ -81,7 +86,7 @@ def cover(surface: Surface, asked: Sequence[Sequence[str]], known: Sequence[Reas
         else:
             found.unexplained.append(use)
     there: dict[tuple[str, str], list[str]] = {}
-    for use in sites:
+    for use in surface.uses:
         there.setdefault((use.module, use.where), []).append(use.path)
     for module, path, where in sorted(mine):
         if not any(_leads(path, longer) for longer in there.get((module, where), [])):

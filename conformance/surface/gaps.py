@@ -80,8 +80,13 @@ class CannotCheck(ValueError):
     """The module cannot be looked at; the message is one line."""
 
 
-def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True) -> Checked:
-    """Check the importable `target` against what `surfaces` ask of the module `name`. Raises CannotCheck."""
+def check(
+    target: str, name: str, surfaces: Sequence[Surface], live: bool = True, before: str | None = None
+) -> Checked:
+    """Check the importable `target` against what `surfaces` ask of the module `name`. Raises CannotCheck.
+
+    `before` is `module:function`, called first: by it a shim takes another module's place.
+    """
     asked: dict[tuple[Any, ...], list[Asked]] = {}
     for surface in surfaces:
         for use in surface.of(name):
@@ -93,11 +98,9 @@ def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True
         "uses": [uses[0][1].to_json() for uses in asked.values()],
         "lookups": sorted({word for word, _ in looked}),
         "live": live,
+        "before": before,
     }
-    try:
-        answer = probe.ask(question)
-    except probe.ProbeError as error:
-        raise CannotCheck(str(error)) from error
+    answer = _ask(question)
     if "error" in answer:
         raise CannotCheck(answer["error"])
     gaps: dict[tuple[str, str, str], Gap] = {}
@@ -109,7 +112,7 @@ def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True
             unknown.setdefault(told["why"], []).extend(uses)
         elif told["outcome"] == "missing":
             for surface, use in uses:
-                key = (severity(use), told["at"], _reason(told["why"]))
+                key = (severity(use, told["at"]), told["at"], _reason(told["why"]))
                 gaps.setdefault(key, Gap(*key)).asked.append((surface, use))
         else:
             holds += 1
@@ -127,15 +130,24 @@ def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True
     )
 
 
+def _ask(question: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return probe.ask(question)
+    except probe.ProbeError as error:
+        raise CannotCheck(str(error)) from error
+
+
 def _reason(why: str) -> str:
     """Return a fault without the shape of the call, so that calls that fail alike are one gap."""
     front, _, behind = why.partition(": ")
     return f"{front.partition('(')[0]}(): {behind}" if behind and front.endswith(")") else why
 
 
-def severity(use: Use) -> str:
-    """Return how bad it is if a module does not serve `use`."""
+def severity(use: Use, at: str) -> str:
+    """Return how bad it is if a module does not serve `use`, for want of what is at the path `at`."""
     last = use.names[-1] if use.names else ""
+    if f"has {at.rpartition('.')[2]}" in use.guards:
+        return "cosmetic"
     if use.kind == "probe":
         # `hasattr(wandb, "run")` decides whether the tracker is installed at all; others whether one call is made.
         return "crash" if use.inside.rpartition(".")[2].startswith("is_") else "cosmetic"
@@ -172,10 +184,9 @@ def check_class(target: str, surfaces: Sequence[Surface]) -> Checked:
         "hooks": hooks,
         "uses": [use.to_json() for surface in newest for use in surface.of(GENERAL)],
     }
-    try:
-        answer = probe.ask(question)
-    except probe.ProbeError as error:
-        raise CannotCheck(str(error)) from error
+    answer = _ask({**question, "stand_ins": True})
+    if "error" in answer:  # it may want more of the libraries than their names
+        answer = _ask({**question, "stand_ins": False})
     if "error" in answer:
         raise CannotCheck(answer["error"])
     by_name = {str(surface): surface for surface in surfaces}

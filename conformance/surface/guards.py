@@ -43,6 +43,10 @@ def _word(test: ast.expr, holds: bool) -> str:
             return f"{no}main process"
         case ast.Call(func=ast.Attribute(attr=name), args=[]) if "main_process" in name or "process_zero" in name:
             return f"{no}main process"
+        case ast.Call(func=ast.Name(id="callable"), args=[inner]):
+            return _word(inner, holds)
+        case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]):
+            return f"{no}has {name}"
         case ast.Name(id="TYPE_CHECKING"):
             return f"{no}type checking"
     return f"{no}{_text(test)}"

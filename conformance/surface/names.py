@@ -54,7 +54,7 @@ WORDS = {
     "TENSORBOARD": "tensorboard",
 }
 #: Without one of these, a file asks nothing of any tracker and is not parsed.
-MENTION = re.compile("|".join(["accelerator", "GeneralTracker", "tensorboard", *WORDS, *map(re.escape, MODULES)]))
+MENTION = re.compile("|".join(["accelerator", r"\.trackers\b", "GeneralTracker", "tensorboard", *WORDS, *map(re.escape, MODULES)]))
 #: A distribution's name, where it is not the module's.
 DISTRIBUTIONS = {"comet-ml": "comet_ml", "mlflow-skinny": "mlflow", "azureml-core": "azureml", "neptune-client": "neptune"}
 

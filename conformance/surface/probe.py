@@ -122,6 +122,8 @@ def _module(question: dict[str, Any]) -> dict[str, Any]:
     name = question["module"]
     began = time.perf_counter()
     try:
+        if question["before"]:
+            _load(question["before"])()
         module = _load(name)
     except Exception as error:
         return {"error": f"import {name} fails: {type(error).__name__}: {error}"}

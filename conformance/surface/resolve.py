@@ -75,20 +75,33 @@ def serves(module: Any, use: Use, name: str, live: Mapping[str, Any] | None = No
 
 def _importable(module: Any, use: Use, name: str) -> str:
     """Try `import name.path`, or `from name.front import last`."""
-    front, _, last = use.path.rpartition(".")
-    package = module.__name__
-    for place, attribute in ((f"{package}.{use.path}", ""), (f"{package}.{front}".rstrip("."), last)):
+    found, at = module, ""
+    for step in use.path.split("."):
+        at = f"{at}.{step}".lstrip(".")
+        found = _part(found, step, at, name)
+    return ""
+
+
+def _part(found: Any, step: str, at: str, name: str) -> Any:
+    """Return a module's attribute or submodule."""
+    with contextlib.suppress(AttributeError):
+        return getattr(found, step)
+    if isinstance(found, types.ModuleType):
+        place = f"{found.__name__}.{step}"
         try:
-            found = importlib.import_module(place)
+            return importlib.import_module(place)
         except ModuleNotFoundError as error:
-            if not place.startswith(str(error.name)):
-                raise Missing(use.path, f"import {name}.{use.path} fails: {error}") from error
-            continue
+            if error.name and not place.startswith(error.name):  # it is there, and wants something that is not
+                raise Missing(at, f"import {name}.{at} fails: {error}") from error
         except Exception as error:
-            raise Missing(use.path, f"import {name}.{use.path} fails: {type(error).__name__}: {error}") from error
-        if not attribute or hasattr(found, attribute):
-            return ""
-    raise Missing(use.path, f"{name} has no {use.path} to import")
+            raise Missing(at, f"import {name}.{at} fails: {type(error).__name__}: {error}") from error
+        front = at.rpartition(".")[0]
+        raise Missing(at, f"{name}{'.' if front else ''}{front} has no {step}")
+    raise Missing(at, f"{name}.{at.rpartition('.')[0]} ({_name(found)}) has no {step}")
+
+
+def _name(found: Any) -> str:
+    return str(found.__name__ if isinstance(found, type) else type(found).__name__)
 
 
 def _attribute(found: Any, step: str, before: str, at: str, name: str, live: Mapping[str, Any]) -> Any:
@@ -101,14 +114,7 @@ def _attribute(found: Any, step: str, before: str, at: str, name: str, live: Map
         raise Unknown(f"what {owner} is")
     if found is None:
         raise Unknown(f"{owner} is None here: what it is while a run is open is not known")
-    with contextlib.suppress(AttributeError):
-        return getattr(found, step)
-    if isinstance(found, types.ModuleType):
-        raise Missing(at, f"{owner} has no {step}")
-    if isinstance(found, type) and _open(type(found)):
-        raise Unknown(f"{owner} makes up its attributes")
-    kind = found.__name__ if isinstance(found, type) else type(found).__name__
-    raise Missing(at, f"{owner} ({kind}) has no {step}")
+    return _part(found, step, at, name)
 
 
 def _of_instance(cls: type, step: str, at: str, owner: str) -> Any:

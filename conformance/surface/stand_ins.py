@@ -63,6 +63,10 @@ class Thing:
     def __contains__(self, key: Any) -> bool:
         return True
 
+    def keys(self) -> tuple[str, ...]:
+        # `dict(wandb.summary)` looks for this name itself.
+        return ()
+
     def __iter__(self) -> Iterator[Any]:
         return iter(())
 

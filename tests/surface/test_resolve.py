@@ -119,8 +119,8 @@ def test_what_the_module_has_is_served(acme: ModuleType, text: str) -> None:
         ("wandb.config.get('x')", "acme.config (Config) has no get"),
         ("wandb.config['x']", "one cannot take an item of acme.config (Config)"),
         ("wandb.version()", "acme.version cannot be called: it is of type str"),
-        ("from wandb import sdk", "acme has no sdk to import"),
-        ("import wandb.sdk.lib", "acme has no sdk.lib to import"),
+        ("from wandb import sdk", "acme has no sdk"),
+        ("import wandb.sdk.lib", "acme has no sdk"),
         ("try: f()\nexcept wandb.Run: pass", "acme.Run is no exception class, but callers catch it"),
     ],
 )
