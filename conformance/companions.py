@@ -89,10 +89,10 @@ def exported() -> set[str]:
     return {name for name in dir(trl) if name.endswith("Callback")}
 
 
-def accompany(trainer: Any) -> dict[str, Any]:
+def accompany(trainer: Any, **offers: Any) -> dict[str, Any]:
     """Add to a built trainer every callback that can be made; return which (`made`) and why not the others (`missing`).
 
-    `missing` has those that `trl` itself exports.
+    `missing` has those that `trl` itself exports. `offers` are further arguments for the constructors that have them.
     """
     # What a trainer with a reference model has (DPO, GRPO); the two settings are theirs as well.
     trainer.ref_model = copy.deepcopy(trainer.model)
@@ -101,7 +101,7 @@ def accompany(trainer: Any) -> dict[str, Any]:
     made, missing = [], {}
     for name in sorted(asked | COMPANIONS.keys()):
         try:
-            callback = _make(name, trainer)
+            callback = _make(name, trainer, offers)
         except Exception as error:
             if name in asked:
                 missing[name] = f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
@@ -114,7 +114,7 @@ def accompany(trainer: Any) -> dict[str, Any]:
     return {"made": made, "missing": missing}
 
 
-def _make(name: str, trainer: Any) -> Any:
+def _make(name: str, trainer: Any, offers: dict[str, Any]) -> Any:
     if name not in COMPANIONS:
         raise LookupError("no row in conformance/companions.py")
     row = COMPANIONS[name]
@@ -122,7 +122,8 @@ def _make(name: str, trainer: Any) -> Any:
     if row.stand_in and importlib.util.find_spec(row.stand_in) is None:
         importlib.import_module(f"conformance.stubs.{row.stand_in}").stand()
     wanted = inspect.signature(cls.__init__).parameters
-    return cls(**{word: offer(trainer) for word, offer in OFFERS.items() if word in wanted})
+    given = {word: offer(trainer) for word, offer in OFFERS.items() if word in wanted}
+    return cls(**given, **{word: value for word, value in offers.items() if word in wanted})
 
 
 def _first(name: str, places: tuple[str, ...]) -> Any:

@@ -74,6 +74,11 @@ def _card(_: Trainer, built: Any) -> None:
         built.create_model_card(model_name="tiny")
 
 
+def len_of_output(*_: Any, **given: Any) -> float:
+    """Score a completion, as TRL's WeaveCallback asks its scorers to."""
+    return float(len(str(given)))
+
+
 #: What a trainer is asked to do. What an act returns is written to the tape, under the act's name.
 ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "train": recipes.train,
@@ -85,6 +90,7 @@ ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "resume": _resume,
     "card": _card,
     "accompany": lambda _, built: companions.accompany(built),
+    "accompany-scored": lambda _, built: companions.accompany(built, scorers={"length": len_of_output}),
 }
 #: Among acts: the user starts the script anew. What follows is done in a new process, by a new trainer that has the
 #: same run name and `output_dir`.

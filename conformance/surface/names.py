@@ -20,6 +20,7 @@ ROOTS = {
     "weave": "weave",
     "aim": "aim",
     "flytekit": "flytekit",
+    "flytekitplugins": "flytekit",
     "azureml": "azureml",
     "torch.utils.tensorboard": "tensorboard",
     "tensorboardX": "tensorboard",

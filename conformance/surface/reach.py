@@ -21,11 +21,16 @@ from conformance.trainers import Trainer, release, root
 OF_TRL = ("wandb", "trackio", "mlflow", "comet_ml")
 #: Settings under which a trainer says all that it ever says, where its config has them.
 TALKATIVE = {
-    **dict.fromkeys(("log_completions", "generate_during_eval", "log_unique_prompts"), True),
+    **dict.fromkeys(("log_completions", "log_unique_prompts"), True),
     "log_completion_steps": 1,
     "log_completions_steps": 1,
     "num_sample_generations": 1,
+    # Asynchronous trainers log their samples only once eight of a policy are consumed.
+    "token_budget": 768,
 }
+#: Beside these: the trainers that generate while they evaluate. KTO and BCO need a bad answer in the batch.
+GENERATE = {"generate_during_eval": True, "per_device_eval_batch_size": 4, "remove_unused_columns": False}
+GENERATING = ("DPOTrainer", "KTOTrainer", "BCOTrainer", "CPOTrainer", "ORPOTrainer")
 #: Environment under which transformers' reporting callbacks do all that they ever do.
 DILIGENT = {
     "WANDB_LOG_MODEL": "checkpoint",
@@ -35,18 +40,27 @@ DILIGENT = {
     "CLEARML_LOG_MODEL": "1",
     "MLFLOW_FLATTEN_PARAMS": "1",
     "MLFLOW_EXPERIMENT_NAME": "x",
+    "MLFLOW_TRACKING_URI": "https://example.org/user/project.mlflow",
+    "HF_DAGSHUB_LOG_ARTIFACTS": "1",
     "MLFLOW_TAGS": '{"a": "b"}',
     "SWANLAB_LOG_MODEL": "checkpoint",
     "HF_DVCLIVE_LOG_MODEL": "all",
     "DVCLIVE_LOG_MODEL": "all",
 }
 #: What users do around a training that has sites of its own; those that a trainer does not know are left out.
-TOURS: dict[str, tuple[str, ...]] = {"train": ("train", "card", "evaluate", "predict"), "callbacks": ("accompany", "train")}
+TOURS: dict[str, tuple[str, ...]] = {
+    "train": ("train", "card", "evaluate", "predict"),
+    "generate": ("train",),
+    "diligent": ("train", "evaluate", "predict"),
+    "callbacks": ("accompany", "train"),
+    "scored": ("accompany-scored", "train"),
+}
+#: What there is not yet in that tour: TRL's WeaveCallback begins a client of its own.
+ABSENT = {"scored": ["trace.context.weave_client_context.get_weave_client"]}
 
 
 def preload() -> dict[str, Any]:
     """Stand in for every tracker, then import TRL and its trainers."""
-    os.environ.update(DILIGENT)
     stand_ins.stand()
     facts = jobs.preload_all()
     return {**facts, "reports": sorted(_known_reports()), "asked": sorted(stand_ins.ASKED)}
@@ -59,16 +73,16 @@ def _known_reports() -> set[str]:
     return set(integration_utils.INTEGRATION_TO_CALLBACK) & {*stand_ins.ROOTS, "azure_ml", "flyte", "tensorboard"}
 
 
-def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], acts: list[str]) -> dict[str, Any]:
-    """Play `acts` on a trainer that reports to `reports`; return what was asked of whom, and how it ended.
-
-    Training comes first; what a trainer cannot be asked for afterwards ends nothing.
-    """
+def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour: str) -> dict[str, Any]:
+    """Train as a tour says with a trainer that reports to `reports`; return what was asked of whom, and how it ended."""
     folder.mkdir(parents=True)
-    told = {"report_to": reports, "run_name": "tour", **TALKATIVE}
+    stand_ins.ABSENT.update(ABSENT.get(tour, ()))
+    if tour == "diligent":
+        os.environ.update(DILIGENT)
+    told = {"report_to": reports, "run_name": "tour", **TALKATIVE, **(GENERATE if tour == "generate" else {})}
     # Old PPO, DDPO and AlignProp: the trackers of accelerate.
     told["log_with"] = [name for name in reports if name in ("wandb", "trackio", "mlflow", "comet_ml", "tensorboard")]
-    outcome = jobs.live(None, trainer, folder, "tour", models, folder, told, tuple(acts))
+    outcome = jobs.live(None, trainer, folder, "tour", models, folder, told, TOURS[tour])
     return {"asked": sorted(stand_ins.ASKED), **outcome}
 
 
@@ -148,20 +162,20 @@ def _plan(reports: list[str], folder: Path) -> Iterator[tuple[str, str, dict[str
     ours = [name for name in OF_TRL if name in reports]
     trainers = recipes.every()
     for trainer in trainers:
-        for tour, acts in TOURS.items():
-            if tour == "train" or trainer.id == "sft":
-                yield f"{trainer.id} {tour}", "train", _arguments(trainer, models, folder, ours, acts)
+        for tour in TOURS:
+            if tour == "train" or (trainer.name in GENERATING if tour == "generate" else trainer.id == "sft"):
+                yield f"{trainer.id} {tour}", "train", _arguments(trainer, models, folder, ours, tour)
     sft = next((trainer for trainer in trainers if trainer.id == "sft"), None)
     for name in reports:
         if sft and name not in ours:
-            yield f"sft {name}", "train", _arguments(sft, models, folder, [name], TOURS["train"])
+            yield f"sft {name}", "train", _arguments(sft, models, folder, [name], "diligent")
     yield "accelerate", "accelerated", {"reports": reports, "folder": folder}
     yield "scripts", "scripts", {}
 
 
-def _arguments(trainer: Trainer, models: Path, folder: Path, reports: list[str], acts: tuple[str, ...]) -> dict[str, Any]:
-    place = folder / "runs" / f"{trainer.id}-{'-'.join(reports)}-{len(acts)}"
-    return {"trainer": trainer, "models": models, "folder": place, "reports": reports, "acts": list(acts)}
+def _arguments(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour: str) -> dict[str, Any]:
+    place = folder / "runs" / f"{trainer.id}-{'-'.join(reports)}-{tour}"
+    return {"trainer": trainer, "models": models, "folder": place, "reports": reports, "tour": tour}
 
 
 def write(told: dict[str, Any], path: Path) -> None:

@@ -16,12 +16,14 @@ from types import ModuleType
 from typing import Any
 
 from conformance.doors.module import caller
-from conformance.surface.names import ROOTS
+from conformance.surface.names import OF_TEXT, ROOTS, module_of
 from conformance.surface.scan import LIBRARIES
 
 #: (module, path, `trl/extras/profiling.py:131`) of everything that was asked in this process.
 ASKED: set[tuple[str, str, str]] = set()
 VERSION = "9999.0"
+#: Paths whose call returns None in this process: there is no such thing yet, and the caller makes it.
+ABSENT: set[str] = set()
 
 
 def stand() -> None:
@@ -42,8 +44,11 @@ class Thing:
         self.__dict__.update(_module=module, _path=path)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":
+        if _special(name):
             raise AttributeError(name)
+        if name in OF_TEXT:  # it is taken for a text: what is asked of the tracker is the thing itself
+            _note(self._module, self._path)
+            return getattr(str(self), name)
         return _attribute(self._module, f"{self._path}.{name}", name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -51,7 +56,7 @@ class Thing:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         _note(self._module, self._path)
-        return Thing(self._module, f"{self._path}()")
+        return None if self._path in ABSENT else Thing(self._module, f"{self._path}()")
 
     def __getitem__(self, key: Any) -> Any:
         _note(self._module, self._path)
@@ -98,6 +103,11 @@ class Thing:
         return f"{self._module}.{self._path}"
 
 
+def _special(name: str) -> bool:
+    """Whether Python itself looks for a name: it is to find none. Comet has names of this kind of its own."""
+    return name.startswith("__") and name != "__version__" and not name.startswith("__internal_api__")
+
+
 def _attribute(module: str, path: str, name: str) -> Any:
     """Return what is found under a name: an exception class, a number for a constant, a class for `isinstance`, a thing."""
     path = path.lstrip(".")
@@ -114,7 +124,7 @@ def _attribute(module: str, path: str, name: str) -> Any:
 
 
 #: Names that callers derive from, or test with `isinstance`.
-TRUE_CLASSES = {"PythonModel", "Callback", "Run", "Metric"}
+TRUE_CLASSES = {"PythonModel", "Callback", "Live", "Run", "Metric"}
 
 
 class _Meta(type):
@@ -144,7 +154,7 @@ _classes: dict[tuple[str, str], type] = {}
 
 class _Module(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":
+        if _special(name):
             raise AttributeError(name)
         module, path = self.__dict__["_stands_for"]
         return _attribute(module, f"{path}.{name}", name)
@@ -167,8 +177,6 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        from conformance.surface.names import module_of
-
         ref = module_of(spec.name)
         assert ref is not None
         made = _Module(spec.name)
