@@ -112,6 +112,8 @@ def check(
             unknown.setdefault(told["why"], []).extend(uses)
         elif told["outcome"] == "missing":
             for surface, use in uses:
+                if guards.shut_out(use.guards, name, answer["version"]):
+                    continue
                 key = (severity(use, told["at"]), told["at"], _reason(told["why"]))
                 gaps.setdefault(key, Gap(*key)).asked.append((surface, use))
         else:

@@ -126,7 +126,7 @@ def _module(question: dict[str, Any]) -> dict[str, Any]:
             _load(question["before"])()
         module = _load(name)
     except Exception as error:
-        return {"error": f"import {name} fails: {type(error).__name__}: {error}"}
+        return {"error": f"import {name} fails: {_root(error)}"}
     imported = time.perf_counter() - began
     live, remark = _open(module, name) if question["live"] else ({}, "no run was opened")
     began = time.perf_counter()
@@ -136,6 +136,14 @@ def _module(question: dict[str, Any]) -> dict[str, Any]:
     told["lookups"] = _lookups(question["lookups"])
     _close(module)
     return told
+
+
+def _root(error: BaseException) -> str:
+    """Return the first of a chain of errors: a module that tries other names when one fails tells the last."""
+    first = error
+    while first.__cause__ or first.__context__:
+        first = first.__cause__ or first.__context__  # type: ignore[assignment]
+    return f"{type(first).__name__}: {first}"
 
 
 def _load(name: str) -> Any:
@@ -151,8 +159,9 @@ def _one(module: Any, name: str, use: Use, live: dict[str, Any]) -> dict[str, st
         return {"outcome": "missing", "at": error.at, "why": str(error)}
     except Unknown as error:
         return {"outcome": "unknown", "why": str(error)}
-    except Exception as error:  # a property that raises
-        return {"outcome": "missing", "at": use.path, "why": f"{name}.{use.path} raises {type(error).__name__}: {error}"}
+    except Exception as error:  # there is something, and it works only online, or in a run that could not be opened
+        said = " ".join(str(error).split())
+        return {"outcome": "unknown", "why": f"{name}.{use.path} raises {type(error).__name__} offline: {said}"}
     return {"outcome": "remark" if remark else "serves", "why": remark}
 
 

@@ -71,6 +71,7 @@ class _Reader:
         self._classes: list[str] = []
         self._guards: list[str] = []
         self._dictionaries = Dictionaries()
+        self._constants = guards.constants(tree)
 
     def walk(self) -> None:
         self._block(self.tree.body)
@@ -83,8 +84,11 @@ class _Reader:
         for statement in body:
             self._statement(statement)
             if isinstance(statement, ast.If) and not statement.orelse and guards.ends(statement.body):
-                self._guards += guards.conditions(statement.test, False)
+                self._guards += self._conditions(statement.test, False)
         del self._guards[depth:]
+
+    def _conditions(self, test: ast.expr, holds: bool = True) -> tuple[str, ...]:
+        return guards.conditions(test, holds, self._constants)
 
     @contextmanager
     def _under(self, conditions: Iterable[str]) -> Iterator[None]:
@@ -112,9 +116,9 @@ class _Reader:
                             self._note(node, ref, "import")
             case ast.If(test=test, body=body, orelse=orelse):
                 self._expression(test)
-                with self._under(guards.conditions(test)):
+                with self._under(self._conditions(test)):
                     self._block(body)
-                with self._under(guards.conditions(test, False)):
+                with self._under(self._conditions(test, False)):
                     self._block(orelse)
             case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=last):
                 with self._under(guards.caught(node)):
@@ -295,13 +299,13 @@ class _Reader:
                 with self._under(()):
                     for part in parts:
                         value |= self._expression(part)
-                        self._guards += guards.conditions(part, isinstance(op, ast.And))
+                        self._guards += self._conditions(part, isinstance(op, ast.And))
                 return value
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 self._expression(test)
-                with self._under(guards.conditions(test)):
+                with self._under(self._conditions(test)):
                     value = self._expression(body)
-                with self._under(guards.conditions(test, False)):
+                with self._under(self._conditions(test, False)):
                     return value | self._expression(orelse)
             case ast.NamedExpr(target=target, value=inner):
                 value = self._expression(inner)
@@ -358,7 +362,7 @@ class _Reader:
             self._note_all(inner, Value(frozenset(ref for ref in value.refs if ref.path)), "read")
             return NOTHING
         found = {ref + f".{name}" for ref in value.refs}
-        if ast.unparse(inner).rpartition(".")[2] == "accelerator":
+        if "accelerator" in (getattr(inner, "id", ""), getattr(inner, "attr", "")):
             if name in ASKED_OF_ACCELERATOR:
                 found.add(Ref(ACCELERATOR, name))
             elif name == "trackers":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conformance.surface import hooks, reader
 from conformance.surface.model import Surface, Use
-from conformance.surface.names import MENTION
+from conformance.surface.names import mentions
 from conformance.trainers import release, root
 
 LIBRARIES = ("trl", "transformers", "accelerate")
@@ -28,7 +28,7 @@ def scan(library: str, version: str, files: Iterable[tuple[str, str]]) -> Surfac
     uses, variables, lookups, found, unread = [], [], [], [], []
     for place, text in sorted(files):
         found += hooks.read(text, place)
-        if not MENTION.search(text):
+        if not mentions(text):
             continue
         try:
             used, varied, looked = reader.read(text, place)

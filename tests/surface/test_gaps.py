@@ -80,6 +80,12 @@ def test_how_bad_it_is_depends_on_who_would_notice(acme: str, text: str, severit
     assert {gap.severity for gap in check(acme, text).gaps} == {severity}
 
 
+@pytest.mark.parametrize("since, gaps", [("2.1", ["crash"]), ("2.2", [])])
+def test_what_a_caller_asks_of_newer_versions_only(acme: str, since: str, gaps: list[str]) -> None:
+    text = f"def f():\n    if parse(wandb.__version__) < parse('{since}'):\n        return\n    wandb.freeze()"
+    assert [gap.severity for gap in check(acme, text).gaps] == gaps
+
+
 def test_what_mends_most_comes_first(acme: str) -> None:
     checked = check(acme, "wandb.a()", "wandb.b()", "wandb.b()\nwandb.c()", "wandb.log({})")
     assert [(gap.at, releases, clean) for gap, releases, clean in checked.fixes()] == [
