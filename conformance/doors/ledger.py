@@ -18,6 +18,8 @@ from conformance.verdict import NotApplicable, Unreachable
 if TYPE_CHECKING:
     from conformance.court import Evidence
 
+#: Modules that TRL calls itself.
+MODULE_DOOR = ("trackio", "wandb", "mlflow")
 #: What TRL may do with a module: last attributes of the call, and the word by which a trainer's source shows it.
 TABLES = (("Table",), "Table(")
 PROFILING = (("log", "log_metrics"), "profiling_")
@@ -44,7 +46,11 @@ def must_reach(evidence: Evidence, what: tuple[tuple[str, ...], str]) -> None:
     attributes, word = what
     trainer = evidence.run.tape.header.get("trainer", "") if evidence.run else ""
     path, text = _trainer_source(trainer)
-    calls = [use for use in uses(MODULE_DOOR) if use.kind == "call" and use.names[-1] in attributes and _belongs(use, path, what)]
+    calls = [
+        use
+        for use in uses(MODULE_DOOR)
+        if use.kind == "call" and use.names[-1] in attributes and _belongs(use, path, what)
+    ]
     if word not in text or not calls:
         raise NotApplicable(f"{evidence.subject} does not use the module door for this in this release")
     served = set(evidence.bench.adapter.module)

@@ -314,7 +314,8 @@ VARIANTS: dict[str, Variant] = {
         without=("rewards",),
         settings=SEEING,
         packages=("PIL",),
-        since=("prepare_multimodal_messages",),
+        # GRPO saw images before the others had a function for them (0.20).
+        since=("prepare_multimodal_messages", '["prompt", "image"]'),
     ),
     "accumulate": Variant(("SFTTrainer", "GRPOTrainer"), settings={"gradient_accumulation_steps": 2}),
 }

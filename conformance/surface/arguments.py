@@ -55,7 +55,10 @@ class Dictionaries:
         match node.func:
             case ast.Attribute(value=ast.Name(id=name), attr=how) if known := self._functions[-1].get(name):
                 if how == "update":
-                    for part in [*node.args, *([ast.Call(ast.Name("dict"), [], node.keywords)] if node.keywords else [])]:
+                    for part in [
+                        *node.args,
+                        *([ast.Call(ast.Name("dict"), [], node.keywords)] if node.keywords else []),
+                    ]:
                         new = self._keys(part)
                         known.maybe |= (new.sure | new.maybe) - known.sure
                         known.open |= new.open
@@ -84,7 +87,9 @@ class Dictionaries:
                             known.open = True
                 return known
             case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
-                return _Known({word.arg for word in keywords if word.arg}, open=any(word.arg is None for word in keywords))
+                return _Known(
+                    {word.arg for word in keywords if word.arg}, open=any(word.arg is None for word in keywords)
+                )
             case ast.Name(id=name) if name in self._functions[-1]:
                 found = self._functions[-1][name]
                 return _Known(set(found.sure), set(found.maybe), found.open)

@@ -10,10 +10,10 @@ from conformance.surface.resolve import Missing, Unknown, serves
 
 
 def unserved(uses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those of `uses` (plain data) that the importable module of their name does not serve, each with `problem`.
+    """Return those of `uses` (plain data) that the importable module of their name does not serve, with `problem`.
 
-    What is asked for only if it is there (`hasattr`) is never missing. What exists only while a run is open, and is told by
-    no annotation, is left to live runs.
+    What is asked for only if it is there (`hasattr`) is never missing. What exists only while a run is open, and is
+    told by no annotation, is left to live runs.
     """
     found = []
     for told in uses:

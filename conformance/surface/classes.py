@@ -87,7 +87,7 @@ def _stand_in(name: str) -> type:
 
 
 def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
-    """Yield `[severity, at, why]` for each hook that this release calls in vain, or calls otherwise than it is defined."""
+    """Yield `[severity, at, why]` for each hook that is never called, or otherwise than it is defined."""
     known = {name: shape for _, name, shape in hooks}
     for name in sorted(dir(cls)):
         if not name.startswith("on_") or not callable(getattr(cls, name)) or not _own(cls, name):
@@ -107,14 +107,14 @@ def _own(cls: type, name: str) -> bool:
 
 
 def _tracker(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
-    """Yield `[severity, at, why]` for what accelerate demands of a tracker and this one has not, or cannot be called with."""
+    """Yield `[severity, at, why]` for what accelerate demands and the class has not, or does not take."""
     for _, name, kind in hooks:
         there = hasattr(cls, name) or f"self.{name} =" in _source(cls)
         if kind == "attribute" and not there:
             yield ["crash", name, f"{cls.__name__} has no {name}, which GeneralTracker demands"]
-        elif kind == "attribute" and name == "tracker" and not isinstance(inspect.getattr_static(cls, name, None), property):
-            if callable(getattr(cls, name, None)):
-                yield ["silent", name, f"{cls.__name__}.tracker is a method: accelerate hands it out as it is; make it a property"]
+        elif name == "tracker" and inspect.isfunction(inspect.getattr_static(cls, name, None)):
+            why = f"{cls.__name__}.tracker is a method: accelerate hands it out as it is; make it a property"
+            yield ["silent", name, why]
     for told in question["uses"]:
         use = Use.from_json(told)
         if use.kind == "call" and use.shape and hasattr(cls, use.path):

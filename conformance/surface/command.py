@@ -22,7 +22,9 @@ class WrongInput(ValueError):
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its own."""
-    surface = commands.add_parser("surface", help="what TRL, transformers and accelerate ask of trackers, from their sources")
+    surface = commands.add_parser(
+        "surface", help="what TRL, transformers and accelerate ask of trackers, from their sources"
+    )
     acts = surface.add_subparsers(dest="act", required=True)
 
     one = acts.add_parser("scan", help="scan releases into fixtures/surface")
@@ -34,10 +36,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     check = acts.add_parser("check", help="what a module, callback or tracker class does not serve, over all releases")
     check.add_argument("target", help="a module (trackio, pkg.mod:object), or a class (pkg.mod:Class, file.py:Class)")
-    check.add_argument("--as", dest="name", help="the module it stands for: wandb, trackio, mlflow, … (default: itself)")
+    check.add_argument(
+        "--as", dest="name", help="the module it stands for: wandb, trackio, mlflow, … (default: itself)"
+    )
     check.add_argument("--library", action="append", choices=scan.LIBRARIES, help="only what this one asks; repeatable")
     check.add_argument("--version", action="append", help="only this minor of the library, such as 1.16; repeatable")
-    check.add_argument("--before", metavar="MODULE:FUNCTION", help="called before the module is imported: a shim's install")
+    check.add_argument(
+        "--before", metavar="MODULE:FUNCTION", help="called before the module is imported: a shim's install"
+    )
     check.add_argument("--no-live", action="store_true", help="open no run in it")
     check.add_argument("--all", action="store_true", help="also what cannot be told from here")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -54,7 +60,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     line.add_argument("-o", "--output", type=Path, help="write <module>.md files into this folder instead of printing")
 
     tour = acts.add_parser("reach", help="train every trainer of the installed TRL, and note which sites are reached")
-    tour.add_argument("-o", "--output", type=Path, default=Path("results/reach"), help="folder (default: results/reach)")
+    tour.add_argument(
+        "-o", "--output", type=Path, default=Path("results/reach"), help="folder (default: results/reach)"
+    )
 
     cover = acts.add_parser("coverage", help="which sites of the scanned releases some tours reached, as Markdown")
     cover.add_argument("reached", type=Path, nargs="+", help="files that `surface reach` wrote")

@@ -117,15 +117,16 @@ def page(covered: Sequence[Covered], ended: dict[str, dict[str, str]], old: Sequ
     reached, reasoned, open_ = (
         sum(len(getattr(one, part)) for one in covered) for part in ("reached", "reasoned", "unexplained")
     )
+    share = 100 * reached / max(reached + open_, 1)
     lines = [
         "# Which sites the trainings reach",
         "",
-        "Made by `trl-conformance surface coverage`; not written by hand. A site is a line of a release that uses a tracker's",
-        "module. Trainings run with stand-ins in the place of every tracker, which note who asks for what.",
+        "Made by `trl-conformance surface coverage`; not written by hand. A site is a line of a release that uses a",
+        "tracker's module. Trainings run with stand-ins in the place of every tracker, which note who asks for what.",
         "",
-        f"**{reached} of {reached + open_} reachable sites are reached ({100 * reached / max(reached + open_, 1):.1f} %).** "
-        f"{reasoned} more cannot be, each for a reason below; {sum(len(one.unseen) for one in covered)} uses were met that "
-        "no scan had seen.",
+        f"**{reached} of {reached + open_} reachable sites are reached ({share:.1f} %).**",
+        f"{reasoned} more cannot be, each for a reason below; {sum(len(one.unseen) for one in covered)} uses were met",
+        "that no scan had seen.",
         "",
         "| release | sites | reached | with a reason | not reached | not scanned |",
         "|---|---|---|---|---|---|",
@@ -141,11 +142,11 @@ def page(covered: Sequence[Covered], ended: dict[str, dict[str, str]], old: Sequ
     lines += ["", "## Used, though no scan saw it", ""]
     lines += list(_list((f"{m}.{p}", where, "", one.release) for one in covered for m, p, where in one.unseen))
     lines += ["", "## Trainings that did not end", ""]
-    failed = {f"{name}: {error.splitlines()[0][:150]}": [] for told in ended.values() for name, error in told.items() if error}
+    failed: dict[str, list[str]] = {}
     for release, told in ended.items():
         for name, error in told.items():
             if error:
-                failed[f"{name}: {error.splitlines()[0][:150]}"].append(release)
+                failed.setdefault(f"{name}: {error.strip().splitlines()[0][:150]}", []).append(release)
     lines += [f"* {line} ({', '.join(releases)})" for line, releases in failed.items()] or ["None."]
     return "\n".join(lines) + "\n"
 
@@ -164,7 +165,9 @@ def _list(rows: Iterator[tuple[str, str, str, str]]) -> Iterator[str]:
     """Yield a line per use and place, with the releases that have it."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for what, where, inside, release in rows:
-        found.setdefault((what, where.rpartition(":")[0], inside), []).append(f"{minor(release.split()[1])} :{where.rpartition(':')[2]}")
+        found.setdefault((what, where.rpartition(":")[0], inside), []).append(
+            f"{minor(release.split()[1])} :{where.rpartition(':')[2]}"
+        )
     if not found:
         yield "None."
     for (what, file, inside), places in sorted(found.items()):

@@ -108,14 +108,16 @@ def timeline(module: str, every: dict[str, list[Surface]]) -> str:
     head = [library for library in LIBRARIES if any(library in by for by in asked.values())]
     rows = []
     for what, by in sorted(asked.items()):
-        cells = [ranges({version for version, _ in by[library]}, among[library]) if library in by else "" for library in head]
+        cells = [
+            ranges({version for version, _ in by[library]}, among[library]) if library in by else "" for library in head
+        ]
         newest = " ".join(f"`{by[library][-1][1]}`" for library in head if library in by)
         rows.append(f"| `{what}` | {' | '.join(cells)} | {newest} |")
     return "\n".join(
         [
             f"# What is asked of `{module}`",
             "",
-            "Made by `trl-conformance surface timeline`, from the sources of all scanned releases; not written by hand.",
+            "Made by `trl-conformance surface timeline`, from the sources of all scanned releases, not by hand.",
             f"{_extent(among)}. A place is that of the newest release that asks it.",
             "",
             f"| asked | {' | '.join(head)} | place |",

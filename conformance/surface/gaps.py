@@ -25,7 +25,7 @@ Asked = tuple[Surface, Use]
 
 @dataclass
 class Gap:
-    """One thing that is missing. `at` is the path that a fix is about, `asked` who needs it, in the order of releases."""
+    """One thing that is missing. `at` is the path that a fix is about, `asked` who needs it, oldest first."""
 
     severity: str
     at: str
@@ -80,9 +80,7 @@ class CannotCheck(ValueError):
     """The module cannot be looked at; the message is one line."""
 
 
-def check(
-    target: str, name: str, surfaces: Sequence[Surface], live: bool = True, before: str | None = None
-) -> Checked:
+def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True, before: str | None = None) -> Checked:
     """Check the importable `target` against what `surfaces` ask of the module `name`. Raises CannotCheck.
 
     `before` is `module:function`, called first: by it a shim takes another module's place.

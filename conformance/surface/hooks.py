@@ -1,4 +1,4 @@
-"""What a library calls on objects that trackers hand to it: transformers' TrainerCallback, accelerate's GeneralTracker."""
+"""What a library calls on objects that trackers hand to it: a TrainerCallback, a GeneralTracker."""
 
 from __future__ import annotations
 

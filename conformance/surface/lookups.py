@@ -16,7 +16,7 @@ Make = Callable[[str, str, str, ast.AST], Fact]
 def environment(node: ast.AST, how: str, make: Make, found: list[Fact]) -> None:
     """Add what `node` does with an environment variable of a tracker, if it does anything."""
     match node:
-        case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]) if (word := _getter(function)):
+        case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]) if word := _getter(function):
             how = word
         case ast.Subscript(value=place, slice=ast.Constant(value=str(name))) if _is_environ(place):
             pass

@@ -52,9 +52,9 @@ class Shape:
 class Use:
     """One use of a tracker's module.
 
-    `path` starts behind the module: `run.summary[]`, `init().log`; "()" is what a call returned, "[]" an item. `shape` is
-    that of a call's arguments, else None. `where` is `trl/trainer/grpo_trainer.py:3371`, `inside` the class and function,
-    `guards` the conditions under which it is reached, outermost first.
+    `path` starts behind the module: `run.summary[]`, `init().log`; "()" is what a call returned, "[]" an item. `shape`
+    is that of a call's arguments, else None. `where` is `trl/trainer/grpo_trainer.py:3371`, `inside` the class and
+    function, `guards` the conditions under which it is reached, outermost first.
     """
 
     module: str

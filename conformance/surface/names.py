@@ -34,7 +34,7 @@ HELD = {
     "MLflowCallback": {"_ml_flow": "mlflow"},
     "SwanLabCallback": {"_swanlab": "swanlab"},
 }
-#: accelerate's own objects: what a trainer asks of its `accelerator` on behalf of trackers, and what accelerate asks of each.
+#: accelerate's own objects: what a trainer asks of its `accelerator` for trackers, and what accelerate asks of each.
 ACCELERATOR, GENERAL = "Accelerator", "GeneralTracker"
 ASKED_OF_ACCELERATOR = {"init_trackers", "log", "get_tracker", "end_training"}
 #: Methods of a text: what is done with `run.url` is not asked of the tracker.
@@ -54,7 +54,7 @@ WORDS = {
     "WEAVE": "weave",
     "TENSORBOARD": "tensorboard",
 }
-#: Without one of these, a file asks nothing of any tracker and is not parsed. Plain texts: transformers has 50 MB of source.
+#: Without one of these, a file asks nothing of any tracker and is not parsed. Plain texts: there are 50 MB of source.
 MENTIONS = (
     *(f"accelerator.{name}" for name in sorted(ASKED_OF_ACCELERATOR)),
     ".trackers",
@@ -65,7 +65,12 @@ MENTIONS = (
     "from aim",
 )
 #: A distribution's name, where it is not the module's.
-DISTRIBUTIONS = {"comet-ml": "comet_ml", "mlflow-skinny": "mlflow", "azureml-core": "azureml", "neptune-client": "neptune"}
+DISTRIBUTIONS = {
+    "comet-ml": "comet_ml",
+    "mlflow-skinny": "mlflow",
+    "azureml-core": "azureml",
+    "neptune-client": "neptune",
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +94,7 @@ def mentions(text: str) -> bool:
 
 
 def module_of(dotted: str) -> Ref | None:
-    """Return the reference that an importable name is (`wandb.sdk` is the path `sdk` of wandb), None for no tracker's."""
+    """Return what an importable name is (`wandb.sdk` is the path `sdk` of wandb), None for no tracker's."""
     parts = dotted.split(".")
     for length in range(len(parts), 0, -1):
         root = ROOTS.get(".".join(parts[:length]))

@@ -1,7 +1,7 @@
-"""A child process that imports a tracker's module, opens a run in it where that is safe, and looks what serves which use.
+"""A child process that imports a tracker's module, opens a run in it, and looks what serves which use.
 
-It reads a question as JSON (see `ask`) and writes the answer to a file: whatever a module prints goes elsewhere. The run is
-opened offline, in a folder of its own, with no socket but loopback.
+It reads a question as JSON (see `ask`) and writes the answer to a file: whatever a module prints goes elsewhere. The
+run is opened offline, in a folder of its own, with no socket but loopback.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _module(question: dict[str, Any]) -> dict[str, Any]:
     live, remark = _open(module, name) if question["live"] else ({}, "no run was opened")
     began = time.perf_counter()
     results = [_one(module, name, Use.from_json(told), live) for told in question["uses"]]
-    told = {"results": results, "live": remark, "version": str(getattr(module, "__version__", ""))}
+    told: dict[str, Any] = {"results": results, "live": remark, "version": str(getattr(module, "__version__", ""))}
     told["seconds"] = {"import": imported, "look": time.perf_counter() - began}
     told["lookups"] = _lookups(question["lookups"])
     _close(module)

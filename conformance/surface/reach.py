@@ -1,4 +1,4 @@
-"""Which sites of a release its trainings reach: every trainer is trained with `stand_ins` in the place of every tracker.
+"""Which sites of a release its trainings reach: each is done with `stand_ins` in the place of every tracker.
 
 Runs inside the sandbox, but for `tour`, which asks for all of it and writes the answer down.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from conformance import jobs, recipes
 from conformance.sandbox import Sandbox
 from conformance.surface import stand_ins
+from conformance.surface.names import ROOTS
 from conformance.trainers import Trainer, release, root
 
 #: What TRL's own code looks for in `report_to`; what else transformers knows is tried on one trainer.
@@ -70,18 +71,18 @@ def _known_reports() -> set[str]:
     """Return the names that `report_to` knows in the installed transformers."""
     from transformers.integrations import integration_utils
 
-    return set(integration_utils.INTEGRATION_TO_CALLBACK) & {*stand_ins.ROOTS, "azure_ml", "flyte", "tensorboard"}
+    return set(integration_utils.INTEGRATION_TO_CALLBACK) & {*ROOTS, "azure_ml", "flyte", "tensorboard"}
 
 
 def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour: str) -> dict[str, Any]:
-    """Train as a tour says with a trainer that reports to `reports`; return what was asked of whom, and how it ended."""
+    """Train as a tour says, reporting to `reports`; return what was asked of whom, and how it ended."""
     folder.mkdir(parents=True)
     stand_ins.ABSENT.update(ABSENT.get(tour, ()))
     if tour == "diligent":
         os.environ.update(DILIGENT)
     told = {"report_to": reports, "run_name": "tour", **TALKATIVE, **(GENERATE if tour == "generate" else {})}
-    # Old PPO, DDPO and AlignProp: the trackers of accelerate.
-    told["log_with"] = [name for name in reports if name in ("wandb", "trackio", "mlflow", "comet_ml", "tensorboard")]
+    # Old PPO, DDPO and AlignProp: accelerate's tracker, which they compare by name.
+    told["log_with"] = "wandb"
     outcome = jobs.live(None, trainer, folder, "tour", models, folder, told, TOURS[tour])
     return {"asked": sorted(stand_ins.ASKED), **outcome}
 
@@ -103,7 +104,11 @@ def accelerated(reports: list[str], folder: Path) -> dict[str, Any]:
             accelerator.end_training()
         except Exception as error:
             errors[name] = f"{type(error).__name__}: {error}"
-    return {"asked": sorted(stand_ins.ASKED), "error": "; ".join(f"{k}: {v}" for k, v in errors.items()), "stage": "done"}
+    return {
+        "asked": sorted(stand_ins.ASKED),
+        "error": "; ".join(f"{k}: {v}" for k, v in errors.items()),
+        "stage": "done",
+    }
 
 
 def _rich(tracker: Any, folder: Path) -> None:
@@ -184,5 +189,3 @@ def write(told: dict[str, Any], path: Path) -> None:
     lines = ",\n".join(json.dumps(one) for one in told["asked"])
     head = ",\n".join(f"{json.dumps(name)}: {json.dumps(told[name])}" for name in ("versions", "ended"))
     path.write_text(f'{{\n{head},\n"asked": [\n{lines}\n]\n}}\n', encoding="utf-8")
-
-

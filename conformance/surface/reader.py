@@ -1,9 +1,9 @@
 """Read one source file: every use of a tracker's module, by whatever name the file gives to it or to a part of it.
 
-An expression is worth the set of things in trackers' modules that it may be (`Value`). Names, attributes of `self`, lists,
-loop variables, parameters and results of the file's own functions carry that on; a file is walked until nothing new is
-learnt, then once more to note the uses. Order within a function is not followed: what a name was once, it may be anywhere
-in its scope.
+An expression is worth the set of things in trackers' modules that it may be (`Value`). Names, attributes of `self`,
+lists, loop variables, parameters and results of the file's own functions carry that on; a file is walked until nothing
+new is learnt, then once more to note the uses. Order within a function is not followed: what a name was once, it may be
+anywhere in its scope.
 """
 
 from __future__ import annotations
@@ -12,29 +12,15 @@ import ast
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
 
 from conformance.surface import guards, lookups
 from conformance.surface.arguments import Dictionaries, shape
+from conformance.surface.learnt import NOTHING, Known, Value
 from conformance.surface.model import Fact, Use
-from conformance.surface.names import ACCELERATOR, ASKED_OF_ACCELERATOR, GENERAL, HELD, OF_TEXT, Ref, module_of
+from conformance.surface.names import ACCELERATOR, ASKED_OF_ACCELERATOR, GENERAL, OF_TEXT, Ref, module_of
 
 #: Walks after which a file is taken as learnt; the deepest found in a release needs four.
 PASSES = 8
-
-
-class Value(NamedTuple):
-    """What an expression may be, and what its items may be (a list of modules, the trackers of an accelerator)."""
-
-    refs: frozenset[Ref] = frozenset()
-    items: frozenset[Ref] = frozenset()
-
-    def __or__(self, other: Value) -> Value:  # type: ignore[override]
-        return Value(self.refs | other.refs, self.items | other.items)
-
-
-NOTHING = Value()
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def read(text: str, place: str) -> tuple[list[Use], list[Fact], list[Fact]]:
@@ -45,9 +31,7 @@ def read(text: str, place: str) -> tuple[list[Use], list[Fact], list[Fact]]:
     tree = ast.parse(text)
     reader = _Reader(place, tree)
     for _ in range(PASSES):
-        before = reader.learnt
-        reader.walk()
-        if reader.learnt == before:
+        if not reader.walk():
             break
     reader.noting = True
     reader.walk()
@@ -60,21 +44,18 @@ class _Reader:
         self.uses: list[Use] = []
         self.variables: list[Fact] = []
         self.lookups: list[Fact] = []
-        self.learnt = 0
-        #: (scope, name) -> what it may be; a scope is a function's or class's dotted name, "" the module.
-        self._names: dict[tuple[str, str], Value] = {}
-        self._bases: dict[str, list[str]] = {}
-        self._results: dict[str, Value] = {}
-        self._functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
-        self._threads: set[str] = set()
+        self._known = Known()
         self._scopes: list[str] = [""]
         self._classes: list[str] = []
         self._guards: list[str] = []
         self._dictionaries = Dictionaries()
         self._constants = guards.constants(tree)
 
-    def walk(self) -> None:
+    def walk(self) -> bool:
+        """Walk the file; return whether something new was learnt."""
+        before = self._known.count
         self._block(self.tree.body)
+        return self._known.count > before
 
     # ---- statements --------------------------------------------------------------------------------------------------
 
@@ -106,8 +87,8 @@ class _Reader:
             case ast.Import(names=names):
                 for alias in names:
                     self._import(alias, node)
-            case ast.ImportFrom(module=str(package), level=0, names=names) if (
-                module_of(package) or any(module_of(f"{package}.{alias.name}") for alias in names)
+            case ast.ImportFrom(module=str(package), level=0, names=names) if module_of(package) or any(
+                module_of(f"{package}.{alias.name}") for alias in names
             ):
                 for alias in names:
                     if ref := module_of(f"{package}.{alias.name}"):
@@ -134,8 +115,9 @@ class _Reader:
                     if item.optional_vars is not None:
                         self._assign(item.optional_vars, value)
                 self._block(body)
-            case ast.For(target=target, iter=many, body=body, orelse=orelse) | ast.AsyncFor(
-                target=target, iter=many, body=body, orelse=orelse
+            case (
+                ast.For(target=target, iter=many, body=body, orelse=orelse)
+                | ast.AsyncFor(target=target, iter=many, body=body, orelse=orelse)
             ):
                 self._assign(target, Value(self._expression(many).items))
                 self._block([*body, *orelse])
@@ -153,7 +135,7 @@ class _Reader:
                 self._expression(value)
                 self._assign(target, NOTHING)
             case ast.Return(value=value) if value is not None:
-                self._learn_result(self._expression(value))
+                self._known.returns(self._scopes[-1], self._expression(value))
             case _:
                 for child in ast.iter_child_nodes(node):
                     if isinstance(child, ast.stmt):
@@ -177,29 +159,25 @@ class _Reader:
         for part in [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]:
             self._expression(part)
         scope = f"{self._scopes[-1]}.{node.name}".lstrip(".")
-        self._functions[scope] = node
+        self._known.functions[scope] = node
         self._scopes.append(scope)
         self._dictionaries.enter()
         for parameter in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]:
-            self._names.setdefault((scope, parameter.arg), NOTHING)
+            self._known.learn((scope, parameter.arg), NOTHING)
         # A function's body runs when it is called, under none of the conditions around its definition but the thread's.
-        outer, self._guards = self._guards, ["in a thread"] if self._in_thread(scope) else []
+        outer, self._guards = self._guards, ["in a thread"] if self._known.in_thread(scope) else []
         self._block(node.body)
         self._guards = outer
         self._dictionaries.leave()
         self._scopes.pop()
 
-    def _in_thread(self, scope: str) -> bool:
-        return any(scope == name or scope.startswith(f"{name}.") for name in self._threads)
-
     def _class(self, node: ast.ClassDef) -> None:
         for part in node.decorator_list:
             self._expression(part)
         scope = f"{self._scopes[-1]}.{node.name}".lstrip(".")
-        self._bases[scope] = []
         for base in node.bases:
             self._expression(base, "base")
-            self._bases[scope].append(ast.unparse(base).rpartition(".")[2])
+        self._known.bases[scope] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
         self._scopes.append(scope)
         self._classes.append(scope)
         self._block(node.body)
@@ -217,26 +195,12 @@ class _Reader:
 
     # ---- what is learnt ----------------------------------------------------------------------------------------------
 
-    def _learn(self, key: tuple[str, str], value: Value) -> None:
-        old = self._names.get(key, NOTHING)
-        if (new := old | value) != old or key not in self._names:
-            self._names[key] = new
-            self.learnt += 1
-
     def _bind(self, name: str, value: Value) -> None:
-        self._learn((self._scopes[-1], name), value)
-
-    def _learn_result(self, value: Value) -> None:
-        old = self._results.get(self._scopes[-1], NOTHING)
-        if (new := old | value) != old:
-            self._results[self._scopes[-1]] = new
-            self.learnt += 1
+        self._known.learn((self._scopes[-1], name), value)
 
     def _learn_thread(self, node: ast.expr) -> None:
         for name in self._own_functions(node):
-            if name not in self._threads:
-                self._threads.add(name)
-                self.learnt += 1
+            self._known.begin_thread(name)
 
     def _assign(self, target: ast.expr, value: Value, source: ast.expr | None = None) -> None:
         match target:
@@ -244,7 +208,7 @@ class _Reader:
                 self._bind(name, value)
                 self._dictionaries.assign(name, source)
             case ast.Attribute(value=ast.Name(id="self"), attr=name) if self._classes:
-                self._learn((f"{self._classes[-1]}.self", name), value)
+                self._known.learn((f"{self._classes[-1]}.self", name), value)
             case ast.Attribute(value=inner, attr=name):
                 for ref in self._expression(inner, "").refs:
                     self._note(target, ref + f".{name}", "set")
@@ -275,7 +239,7 @@ class _Reader:
         """Return what an expression may be. `kind` is how it is used; "" if it is the front part of a longer one."""
         match node:
             case ast.Name(id=name):
-                value = self._lookup(name)
+                value = self._known.name(name, self._scopes)
                 if kind in ("base", "catch"):
                     self._note_all(node, value, kind)
                 return value
@@ -319,8 +283,10 @@ class _Reader:
                     if key is not None:
                         self._expression(key)
                 return Value(items=frozenset(ref for value in values for ref in self._expression(value).refs))
-            case ast.ListComp(elt=one, generators=clauses) | ast.SetComp(elt=one, generators=clauses) | ast.GeneratorExp(
-                elt=one, generators=clauses
+            case (
+                ast.ListComp(elt=one, generators=clauses)
+                | ast.SetComp(elt=one, generators=clauses)
+                | ast.GeneratorExp(elt=one, generators=clauses)
             ):
                 self._clauses(clauses)
                 return Value(items=self._expression(one).refs)
@@ -346,16 +312,9 @@ class _Reader:
             for test in clause.ifs:
                 self._expression(test)
 
-    def _lookup(self, name: str) -> Value:
-        for scope in reversed(self._scopes):
-            if (scope, name) in self._names:
-                return self._names[scope, name]
-        return NOTHING
-
     def _attribute(self, inner: ast.expr, name: str) -> Value:
         if isinstance(inner, ast.Name) and inner.id == "self" and self._classes:
-            held = self._held(self._classes[-1], name)
-            # `self.run` may be one of the class's own properties.
+            held = self._known.held(self._classes[-1], name)
             return held | (Value(items=frozenset({Ref(GENERAL)})) if name == "trackers" else NOTHING)
         value = self._expression(inner, "")
         if name in OF_TEXT:
@@ -369,24 +328,13 @@ class _Reader:
                 return Value(frozenset(found), frozenset({Ref(GENERAL)}))
         return Value(frozenset(found))
 
-    def _held(self, cls: str, name: str, seen: tuple[str, ...] = ()) -> Value:
-        """Return what `self.<name>` may be in a class: assigned there or in a base class, or a property's result."""
-        value = self._names.get((f"{cls}.self", name), NOTHING) | self._names.get((cls, name), NOTHING)
-        function = self._functions.get(f"{cls}.{name}")
-        if function and any("property" in ast.unparse(mark) for mark in function.decorator_list):
-            value |= self._results.get(f"{cls}.{name}", NOTHING)
-        for base in self._bases.get(cls, []):
-            if base in HELD and name in HELD[base]:
-                value |= Value(frozenset({Ref(HELD[base][name])}))
-            if base in self._bases and base not in seen:
-                value |= self._held(base, name, (*seen, base))
-        return value
-
     # ---- calls -------------------------------------------------------------------------------------------------------
 
     def _call(self, node: ast.Call) -> Value:
         match node:
-            case ast.Call(func=ast.Name(id="getattr" | "hasattr" as how), args=[inner, ast.Constant(value=str(name)), *more]):
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr" as how), args=[inner, ast.Constant(value=str(name)), *more]
+            ):
                 value = Value(frozenset(ref + f".{name}" for ref in self._expression(inner, "").refs))
                 self._note_all(node, value, "probe" if how == "hasattr" or more else "read")
                 for part in more:
@@ -394,13 +342,15 @@ class _Reader:
                 return value if how == "getattr" else NOTHING
             case ast.Call(func=ast.Name(id="setattr"), args=[inner, ast.Constant(value=str(name)), part]):
                 self._expression(part)
-                self._note_all(node, Value(frozenset(ref + f".{name}" for ref in self._expression(inner, "").refs)), "set")
+                self._note_all(
+                    node, Value(frozenset(ref + f".{name}" for ref in self._expression(inner, "").refs)), "set"
+                )
                 return NOTHING
         called = self._expression(node.func, "")
         self._note_all(node, called, "call")
         if self.noting:
             lookups.environment(node, "read", self._fact, self.variables)
-            lookups.distribution(node, self._fact, self.lookups, self._functions)
+            lookups.distribution(node, self._fact, self.lookups, self._known.functions)
         self._dictionaries.call(node)
         given = [self._expression(part.value if isinstance(part, ast.Starred) else part) for part in node.args]
         named = {part.arg: self._expression(part.value) for part in node.keywords}
@@ -408,7 +358,10 @@ class _Reader:
             case ast.Attribute(value=ast.Name(id=name), attr="append" | "extend") if given:
                 put = given[0].refs | given[0].items
                 self._bind(name, Value(items=frozenset(replace(ref, under=tuple(self._guards)) for ref in put)))
-            case ast.Name(id="Thread" | "Process") | ast.Attribute(attr="Thread" | "Process" | "submit" | "start_new_thread"):
+            case (
+                ast.Name(id="Thread" | "Process")
+                | ast.Attribute(attr="Thread" | "Process" | "submit" | "start_new_thread")
+            ):
                 for part in [*node.args, *(keyword.value for keyword in node.keywords)]:
                     for one in part.elts if isinstance(part, (ast.Tuple, ast.List)) else [part]:
                         self._learn_thread(one)
@@ -417,30 +370,18 @@ class _Reader:
             unwrap = any(part.arg == "unwrap" for part in node.keywords)
             value = Value(frozenset({Ref(GENERAL, "tracker" if unwrap else "")}))
         for function in self._own_functions(node.func):
-            self._hand_over(function, given, named)
-            value |= self._results.get(function, NOTHING)
+            self._known.hand_over(function, given, named)
+            value |= self._known.result(function)
         return value
 
     def _own_functions(self, node: ast.expr) -> list[str]:
         """Return the functions of this file that an expression names: `f`, `self.f`."""
         match node:
             case ast.Name(id=name):
-                places = [f"{scope}.{name}".lstrip(".") for scope in self._scopes]
+                return self._known.defined(f"{scope}.{name}".lstrip(".") for scope in self._scopes)
             case ast.Attribute(value=ast.Name(id="self"), attr=name) if self._classes:
-                cls = self._classes[-1]
-                places = [f"{base}.{name}" for base in [cls, *self._bases.get(cls, [])]]
-            case _:
-                return []
-        return [place for place in places if place in self._functions]
-
-    def _hand_over(self, function: str, given: list[Value], named: dict[str | None, Value]) -> None:
-        arguments = self._functions[function].args
-        names = [parameter.arg for parameter in [*arguments.posonlyargs, *arguments.args]]
-        if names[:1] == ["self"]:
-            names = names[1:]
-        for name, value in [*zip(names, given, strict=False), *named.items()]:
-            if name and value != NOTHING:
-                self._learn((function, name), value)
+                return self._known.methods(self._classes[-1], name)
+        return []
 
     # ---- notes -------------------------------------------------------------------------------------------------------
 

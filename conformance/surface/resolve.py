@@ -1,8 +1,8 @@
 """Follow a use's path through a module that is at hand: what exists, what takes the call, and what nobody can tell.
 
 Nothing of the tracker is called but what is safe: `get` of a ContextVar. What a function returns is known from a live
-object that the caller hands over (`live`), from its annotation, or from being a class; a path that goes on behind anything
-else is `Unknown`, which is told and is no gap.
+object that the caller hands over (`live`), from its annotation, or from being a class; a path that goes on behind
+anything else is `Unknown`, which is told and is no gap.
 """
 
 from __future__ import annotations

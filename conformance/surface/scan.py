@@ -55,7 +55,9 @@ def of_wheel(path: Path) -> Surface:
     try:
         with zipfile.ZipFile(path) as archive:
             library, version = _wheel_name(archive, path)
-            return scan(library, version, ((name, _text(archive.read(name))) for name in _own(archive.namelist(), library)))
+            return scan(
+                library, version, ((name, _text(archive.read(name))) for name in _own(archive.namelist(), library))
+            )
     except (OSError, zipfile.BadZipFile) as error:
         raise NotScannable(f"{path} is no wheel: {error}") from error
 
@@ -102,7 +104,9 @@ def uses(modules: tuple[str, ...]) -> tuple[Use, ...]:
 
 
 def _own(paths: Iterable[str], library: str) -> Iterator[str]:
-    return (path for path in paths if path.startswith(f"{library}/") and path.endswith(".py") and not ASIDE.search(path))
+    return (
+        path for path in paths if path.startswith(f"{library}/") and path.endswith(".py") and not ASIDE.search(path)
+    )
 
 
 def _text(raw: bytes) -> str:

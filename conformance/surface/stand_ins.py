@@ -1,7 +1,7 @@
 """Modules that stand for every tracker at once and take whatever is asked of them, noting who asked for what.
 
-With these in the place of wandb, trackio, mlflow and the others, a training shows which of the sites that a scan found it
-reaches, and whether it uses a module where no scan saw it. A path is told as `conformance.surface.model.Use` tells it.
+With these in the place of wandb, trackio, mlflow and the others, a training shows which of the sites that a scan found
+it reaches, and whether it uses a module where no scan saw it. Paths are those of `conformance.surface.model.Use`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _special(name: str) -> bool:
 
 
 def _attribute(module: str, path: str, name: str) -> Any:
-    """Return what is found under a name: an exception class, a number for a constant, a class for `isinstance`, a thing."""
+    """Return what is found under a name: an exception class, a number for a constant, a class, or a thing."""
     path = path.lstrip(".")
     _note(module, path)
     if name == "__version__":
@@ -137,7 +137,7 @@ class _Meta(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         _note(cls._module, cls._path)  # type: ignore[attr-defined]
-        made = object.__new__(cls)
+        made: Any = cls.__new__(cls)  # type: ignore[call-overload]
         Thing.__init__(made, cls._module, f"{cls._path}()")  # type: ignore[arg-type, attr-defined]
         return made
 

@@ -14,13 +14,14 @@ CONDITIONS = 3
 
 
 def lines(checked: Checked, among: dict[str, tuple[str, ...]], everything: bool = False) -> Iterator[str]:
-    """Yield the report; `among` are the versions of each library that there are. `everything`: with what is not known."""
+    """Yield the report; `among` are the versions of each library there are. `everything`: with what is not known."""
     count = {library: sum(name.startswith(f"{library} ") for name in checked.releases) for library in LIBRARIES}
     stands = "" if checked.target == checked.name else f" as {checked.name}"
     yield (
         f"{checked.target}{f' {checked.version}' if checked.version else ''}{stands} · "
         f"{', '.join(f'{n} {library}' for library, n in count.items() if n)} releases ask something of it · "
-        f"{len(checked.gaps)} gaps · {checked.holds} requirements hold · {len(checked.unknown)} not to be told from here"
+        f"{len(checked.gaps)} gaps · {checked.holds} requirements hold · "
+        f"{len(checked.unknown)} not to be told from here"
     )
     if checked.live:
         yield f"{checked.live}"
@@ -81,4 +82,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 
 def _asked(asked: Iterable[Asked]) -> list[dict[str, Any]]:
-    return [{"release": str(surface), "use": use.what, "where": use.where, "guards": [*use.guards]} for surface, use in asked]
+    return [
+        {"release": str(surface), "use": use.what, "where": use.where, "guards": [*use.guards]}
+        for surface, use in asked
+    ]

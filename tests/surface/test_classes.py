@@ -57,7 +57,10 @@ def transformers(version: str, more: str = "", called: str = "") -> Surface:
 
 def releases() -> list[Surface]:
     push = "def on_push_begin(self, args, state, control, **kwargs): ..."
-    called = 'def on_push_begin(self, args, state, control):\n        return self.call_event("on_push_begin", args, state, control)'
+    called = (
+        "def on_push_begin(self, args, state, control):\n"
+        '        return self.call_event("on_push_begin", args, state, control)'
+    )
     from conformance.surface import scan
 
     files = [("accelerate/tracking.py", TRACKERS), ("accelerate/accelerator.py", ACCELERATOR)]

@@ -103,7 +103,9 @@ def test_stand_ins_take_whatever_a_library_asks_and_note_where(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     dynamic = {tuple(line.split(" ")) for line in done.stdout.splitlines()}
     static = made(text, place="trl/__init__.py")
-    missed = {(str(use.module) + "." + use.path, use.where) for use in static.uses if use.kind not in ("base", "catch")} - dynamic
+    missed = {
+        (str(use.module) + "." + use.path, use.where) for use in static.uses if use.kind not in ("base", "catch")
+    } - dynamic
     assert missed == {("wandb.env", "trl/__init__.py:3")}, "importing a submodule is no use of its parent"
     asked = [(*name.split(".", 1), where) for name, where in dynamic]
     assert coverage.cover(static, asked, []).unseen == []

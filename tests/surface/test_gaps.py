@@ -55,7 +55,9 @@ def test_without_a_live_run_what_depends_on_it_is_not_told(acme: str) -> None:
 
 
 def test_one_missing_name_is_one_gap_with_the_releases_that_need_it(acme: str) -> None:
-    checked = check(acme, "wandb.log({})", "wandb.log({}, step=1)", "def f():\n  wandb.log({}, step=2)\n  wandb.run.url")
+    checked = check(
+        acme, "wandb.log({})", "wandb.log({}, step=1)", "def f():\n  wandb.log({}, step=2)\n  wandb.run.url"
+    )
     assert [(gap.severity, gap.at, gap.releases) for gap in checked.gaps] == [
         ("crash", "log()", ["trl 1.1.0", "trl 1.2.0"]),
         ("crash", "run.url", ["trl 1.2.0"]),
@@ -133,8 +135,8 @@ def test_the_report_tells_the_releases_the_place_and_the_condition(acme: str) ->
     checked = check(acme, old, new, new)
     among = {"trl": ("1.0.0", "1.1.0", "1.2.0"), "transformers": (), "accelerate": ()}
     assert list(words.lines(checked, among)) == [
-        "acme_tracker 2.1 as wandb · 3 trl releases ask something of it · 1 gaps · 1 requirements hold · 0 not to be told "
-        "from here",
+        "acme_tracker 2.1 as wandb · 3 trl releases ask something of it · 1 gaps · 1 requirements hold · "
+        "0 not to be told from here",
         "",
         "crashes training",
         "  acme_tracker has no Table",

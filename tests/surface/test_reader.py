@@ -48,10 +48,13 @@ def test_a_use_tells_its_call_its_place_and_who_makes_it() -> None:
         ("import wandb\ntry: f()\nexcept wandb.Error: pass", ["wandb.except Error"]),
         ("import wandb\ntry: f()\nexcept (KeyError, wandb.Error): pass", ["wandb.except Error"]),
         ("import wandb\nwandb.run.url.split('/')", ["wandb.run.url"]),
-        ("from torch.utils.tensorboard import SummaryWriter as W\nW(log_dir=d)", ["tensorboard.import SummaryWriter", "tensorboard.SummaryWriter(log_dir=)"]),
+        (
+            "from torch.utils.tensorboard import SummaryWriter as W\nW(log_dir=d)",
+            ["tensorboard.import SummaryWriter", "tensorboard.SummaryWriter(log_dir=)"],
+        ),
         ("from torch.utils import tensorboard\ntensorboard.SummaryWriter(d)", ["tensorboard.SummaryWriter(_)"]),
     ],
-)  # fmt: skip
+)
 def test_a_name_for_the_module_or_for_a_part_of_it(text: str, found: list[str]) -> None:
     assert uses(text) == found
 
@@ -112,7 +115,7 @@ def test_what_init_returned_is_found_through_an_attribute_a_property_and_a_walru
 @pytest.mark.parametrize(
     "loop",
     [
-        "backends = []\nif a:\n    backends.append(trackio)\nif b:\n    backends.append(wandb)\nfor one in backends: one.log({})",
+        "ms = []\nif a:\n    ms.append(trackio)\nif b:\n    ms.append(wandb)\nfor one in ms: one.log({})",
         "for one in (trackio, wandb): one.log({})",
         "one = trackio if a else wandb\none.log({})",
         "def pick():\n    return trackio if a else wandb\npick().log({})",
@@ -148,7 +151,10 @@ def test_the_shape_of_a_call(call: str, shape: str) -> None:
     "text, guards",
     [
         ("if is_wandb_available():\n    wandb.log({})", ["available: wandb"]),
-        ("if 'wandb' in self.args.report_to and wandb.run is not None:\n    wandb.log({})", ["reported to: wandb", "wandb.run is not None"]),
+        (
+            "if 'wandb' in self.args.report_to and wandb.run is not None:\n    wandb.log({})",
+            ["reported to: wandb", "wandb.run is not None"],
+        ),
         ("if a:\n    pass\nelse:\n    wandb.log({})", ["not a"]),
         ("if self.accelerator.is_main_process:\n    wandb.log({})", ["main process"]),
         ("def f():\n    if not state.is_world_process_zero:\n        return\n    wandb.log({})", ["main process"]),
@@ -159,11 +165,14 @@ def test_the_shape_of_a_call(call: str, shape: str) -> None:
         ("try:\n    wandb.log({})\nexcept AttributeError:\n    raise", []),
         ("import threading\ndef work():\n    wandb.log({})\nthreading.Thread(target=work).start()", ["in a thread"]),
         ("def work(x):\n    wandb.log(x)\nThread(target=ctx.run, args=(work, 1)).start()", ["in a thread"]),
-        ("ms = []\nif 'wandb' in args.report_to:\n    ms.append(wandb)\nfor m in ms:\n    m.log({})", ["reported to: wandb"]),
+        (
+            "ms = []\nif 'wandb' in args.report_to:\n    ms.append(wandb)\nfor m in ms:\n    m.log({})",
+            ["reported to: wandb"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_conditions_under_which_a_line_is_reached(text: str, guards: list[str]) -> None:
-    use = [use for use in read(f"import wandb\n{text}") if use.path == "log"][0]
+    use = next(use for use in read(f"import wandb\n{text}") if use.path == "log")
     assert list(use.guards) == guards
 
 

@@ -112,7 +112,10 @@ def test_what_the_module_has_is_served(acme: ModuleType, text: str) -> None:
         ("wandb.log({}, 1, 2)", "acme.log(_, _, _): too many positional arguments"),
         ("wandb.log(step=1)", "acme.log(step=): missing a required argument: 'metrics'"),
         ("wandb.log({}, **{'a': 1})", "acme.log(_, a=): got an unexpected keyword argument 'a'"),
-        ("kw = {}\nif x:\n    kw['a'] = 1\nwandb.log({}, **kw)", "acme.log(_, a=?): got an unexpected keyword argument 'a'"),
+        (
+            "kw = {}\nif x:\n    kw['a'] = 1\nwandb.log({}, **kw)",
+            "acme.log(_, a=?): got an unexpected keyword argument 'a'",
+        ),
         ("wandb.init().finish()", "acme.init() (Run) has no finish"),
         ("wandb.init().log()", "acme.init().log(): missing a required argument: 'metrics'"),
         ("wandb.init().url = 'x'", "acme.init().url cannot be set: Run.url is a property without a setter"),

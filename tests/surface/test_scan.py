@@ -1,4 +1,4 @@
-"""conformance.surface.scan and store: releases from wheels and folders, the same each time; what a wheel adds is seen."""
+"""conformance.surface.scan and store: releases from wheels and folders; what a wheel adds is seen."""
 
 from __future__ import annotations
 
