@@ -79,11 +79,18 @@ class _StandIns:
 
 
 @functools.cache
-def _stand_in(name: str) -> type:
-    """Return the class of that name: reporting callbacks and trackers derive from the two bases."""
+def _stand_in(name: str) -> Any:
+    """Return a class of that name (reporting callbacks and trackers derive from the two bases), or a decorator."""
+    if name[:1].islower():
+        return _leave
     derived = {"Callback": "TrainerCallback", "Tracker": "GeneralTracker"}
     bases = tuple(_stand_in(base) for end, base in derived.items() if name.endswith(end) and name != base)
     return type(name, bases, {"__init__": lambda self, *a, **k: None, "__module__": "transformers.stand_in"})
+
+
+def _leave(*given: Any, **more: Any) -> Any:
+    """Stand for any function, above all for a decorator: what it is put on stays as it is."""
+    return given[0] if len(given) == 1 and callable(given[0]) and not more else _leave
 
 
 def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
@@ -101,9 +108,12 @@ def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> An
 
 
 def _own(cls: type, name: str) -> bool:
-    """Whether a class below the library's own base class defines the name."""
-    owner = next(base for base in cls.__mro__ if name in vars(base))
-    return owner.__name__ not in BASES and not owner.__module__.startswith(("transformers.", "accelerate."))
+    """Whether a name is the class's word to transformers: no base that is none of its callbacks has it, too."""
+    owners = [base for base in cls.__mro__ if name in vars(base)]
+    library = ("transformers.", "accelerate.")
+    if owners[0].__name__ in BASES or owners[0].__module__.startswith(library):
+        return False
+    return all(any(above.__name__ in BASES for above in base.__mro__) for base in owners)
 
 
 def _tracker(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:

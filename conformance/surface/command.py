@@ -64,6 +64,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "-o", "--output", type=Path, default=Path("results/reach"), help="folder (default: results/reach)"
     )
 
+    tour.add_argument("--trainer", action="append", default=[], metavar="ID", help="only this one (sft); repeatable")
+
     cover = acts.add_parser("coverage", help="which sites of the scanned releases some tours reached, as Markdown")
     cover.add_argument("reached", type=Path, nargs="+", help="files that `surface reach` wrote")
     cover.add_argument("--library", action="append", choices=scan.LIBRARIES, help="default: trl; repeatable")
@@ -217,7 +219,7 @@ def _reach(chosen: argparse.Namespace) -> int:
         raise WrongInput("TRL is not installed: pip install 'trl-conformance[trl]', or the TRL release to tour")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            told = reach.tour(Path(folder))
+            told = reach.tour(Path(folder), chosen.trainer)
         except SandboxError as error:
             raise WrongInput(str(error)) from error
     path = chosen.output / f"trl-{minor(release('trl'))}.json"
@@ -241,6 +243,8 @@ def _coverage(chosen: argparse.Namespace) -> int:
             surface = store.load(library, told["versions"][library])
             covered.append(coverage.cover(surface, told["asked"], known))
         ended[told["versions"]["trl"]] = told["ended"]
-    old = coverage.stale(covered, known)
+    every = {f"{library} {version}" for library in chosen.library or ["trl"] for version in store.versions(library)}
+    # Of some releases alone one cannot say that a reason fits none.
+    old = coverage.stale(covered, known) if every <= {one.release for one in covered} else []
     print(coverage.page(covered, ended, old), end="")
     return 1 if old or any(one.unexplained or one.unseen for one in covered) else 0

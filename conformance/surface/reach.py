@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +143,17 @@ def scripts() -> dict[str, Any]:
 # ---- outside the sandbox ---------------------------------------------------------------------------------------------
 
 
-def tour(folder: Path) -> dict[str, Any]:
-    """Return what the trainings of the installed release ask of trackers, as plain data. Raises SandboxError."""
+def tour(folder: Path, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what the trainings of the installed release ask of trackers, as plain data. Raises SandboxError.
+
+    `only` are ids of trainers; without them all are trained.
+    """
     asked: set[tuple[str, ...]] = set()
     ended: dict[str, str] = {}
     with Sandbox({}, "conformance.surface.reach:preload", folder / "sandbox") as sandbox:
         facts = sandbox.facts
         asked |= set(map(tuple, facts["asked"]))
-        for name, function, arguments in _plan(facts["reports"], folder):
+        for name, function, arguments in _plan(facts["reports"], folder, only):
             outcome = sandbox.run(f"conformance.surface.reach:{function}", **arguments)
             if outcome.state == "ok":
                 asked |= set(map(tuple, outcome.value["asked"]))
@@ -161,11 +164,11 @@ def tour(folder: Path) -> dict[str, Any]:
     return {"versions": libraries, "asked": sorted(map(list, asked)), "ended": ended}
 
 
-def _plan(reports: list[str], folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _plan(reports: list[str], folder: Path, only: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield (name, function, arguments) of everything that is tried."""
     models = folder / "models"
     ours = [name for name in OF_TRL if name in reports]
-    trainers = recipes.every()
+    trainers = [trainer for trainer in recipes.every() if not only or trainer.id in only]
     for trainer in trainers:
         for tour in TOURS:
             if tour == "train" or (trainer.name in GENERATING if tour == "generate" else trainer.id == "sft"):

@@ -77,7 +77,7 @@ def told(checked: Checked) -> list[tuple[str, str, list[str]]]:
     return [(gap.severity, gap.why, gap.releases) for gap in checked.gaps]
 
 
-HEAD = "from transformers import TrainerCallback\nfrom accelerate.tracking import GeneralTracker\n"
+HEAD = "from transformers import TrainerCallback\nfrom accelerate.tracking import GeneralTracker, on_main_process\n"
 
 
 def callback(body: str) -> str:
@@ -105,6 +105,9 @@ def finish(self): pass
         callback("def on_log(self, args, state, control, logs=None, **kwargs): pass"),
         callback("def on_log(me, a, s, c, *, model, logs): pass"),
         callback("def helper(self): pass"),
+        f"{HEAD}class Other:\n    def on_flush(self): ...\n"
+        "class Mine(Other, TrainerCallback):\n    def on_flush(self): ...\n",
+        tracker(GOOD.replace("def finish", "@on_main_process\ndef finish")),
         tracker(GOOD),
     ],
 )
