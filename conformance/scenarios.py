@@ -74,6 +74,12 @@ def _card(_: Trainer, built: Any) -> None:
         built.create_model_card(model_name="tiny")
 
 
+def _announce_push(_: Trainer, built: Any) -> None:
+    """Tell the callbacks of a push to the Hub as `Trainer.push_to_hub` does, where transformers has that event (5.0)."""
+    if hasattr(built.callback_handler, "on_push_begin"):
+        built.callback_handler.on_push_begin(built.args, built.state, built.control)
+
+
 def len_of_output(*_: Any, **given: Any) -> float:
     """Score a completion, as TRL's WeaveCallback asks its scorers to."""
     return float(len(str(given)))
@@ -89,6 +95,7 @@ ACTS: dict[str, Callable[[Trainer, Any], dict[str, Any] | None]] = {
     "stop": _stop,
     "resume": _resume,
     "card": _card,
+    "announce-push": _announce_push,
     "accompany": lambda _, built: companions.accompany(built),
     "accompany-scored": lambda _, built: companions.accompany(built, scorers={"length": len_of_output}),
 }

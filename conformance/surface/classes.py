@@ -64,7 +64,7 @@ class _StandIns:
     def create_module(self, spec: Any) -> types.ModuleType:
         module = types.ModuleType(spec.name)
 
-        def made(name: str) -> type:
+        def made(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
             found = _stand_in(name)

@@ -240,9 +240,8 @@ def _coverage(chosen: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             raise WrongInput(str(error)) from error
         for library in chosen.library or ["trl"]:
-            surface = store.load(library, told["versions"][library])
-            covered.append(coverage.cover(surface, told["asked"], known))
-        ended[told["versions"]["trl"]] = told["ended"]
+            covered.append(coverage.cover(told["surfaces"][library], told["asked"], known))
+        ended[told["surfaces"]["trl"].version] = told["ended"]
     every = {f"{library} {version}" for library in chosen.library or ["trl"] for version in store.versions(library)}
     # Of some releases alone one cannot say that a reason fits none.
     old = coverage.stale(covered, known) if every <= {one.release for one in covered} else []

@@ -77,9 +77,11 @@ def cover(surface: Surface, asked: Sequence[Sequence[str]], known: Sequence[Reas
     ]
     mine = {tuple(one) for one in asked if one[2].startswith(f"{surface.library}/")}
     found = Covered(str(surface), list({(use.module, use.path, use.where): use for use in sites}.values()))
+    # One expression may be either of two things (a run that was there, or the one that `init` made): one site.
+    there_was = {_site(use) for use in sites if (use.module, use.path, use.where) in mine}
     for use in found.sites:
         reason = next((one for one in known if one.fits(use)), None)
-        if (use.module, use.path, use.where) in mine:
+        if _site(use) in there_was:
             found.reached.append(use)
         elif reason:
             found.reasoned.append((use, reason))
@@ -94,16 +96,21 @@ def cover(surface: Surface, asked: Sequence[Sequence[str]], known: Sequence[Reas
     return found
 
 
+def _site(use: Use) -> tuple[object, ...]:
+    return use.module, use.where, use.kind, use.shape, use.names[-1:] or use.path
+
+
 def _leads(path: str, longer: str) -> bool:
     """Whether `path` is `longer` or the front part of it: on the way to `run.url` one looks up `run`."""
     return longer == path or longer.startswith((f"{path}.", f"{path}()", f"{path}[]"))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what `reach.write` wrote. Raises ValueError for anything else."""
+    """Return what `reach.write` wrote, `surfaces` by library. Raises ValueError for anything else."""
     told = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(told, dict) or not {"versions", "ended", "asked"} <= told.keys():
+    if not isinstance(told, dict) or not {"surfaces", "ended", "asked"} <= told.keys():
         raise ValueError(f"{path} was not written by `trl-conformance surface reach`")
+    told["surfaces"] = {one["library"]: Surface.of(one) for one in told["surfaces"]}
     return told
 
 

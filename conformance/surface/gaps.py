@@ -87,7 +87,7 @@ def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True
     """
     asked: dict[tuple[Any, ...], list[Asked]] = {}
     for surface in surfaces:
-        for use in surface.of(name):
+        for use in surface.on(name):
             if "type checking" not in use.guards:
                 asked.setdefault((use.path, use.kind, use.shape), []).append((surface, use))
     looked = _looked_up(name, surfaces) if target.partition(":")[0] == name else {}
@@ -124,7 +124,7 @@ def check(target: str, name: str, surfaces: Sequence[Surface], live: bool = True
             gaps.setdefault(key, Gap(*key)).asked.extend(uses)
     order = {word: i for i, word in enumerate(SEVERITIES)}
     ranked = sorted(gaps.values(), key=lambda gap: (order[gap.severity], -len(gap.releases), gap.at, gap.why))
-    releases = list(dict.fromkeys(str(surface) for surface in surfaces if any(surface.of(name))))
+    releases = list(dict.fromkeys(str(surface) for surface in surfaces if any(surface.on(name))))
     return Checked(
         target, name, answer["version"], releases, ranked, holds, unknown, remarks, answer["live"], answer["seconds"]
     )
@@ -182,7 +182,7 @@ def check_class(target: str, surfaces: Sequence[Surface]) -> Checked:
     question = {
         "target": target,
         "hooks": hooks,
-        "uses": [use.to_json() for surface in newest for use in surface.of(GENERAL)],
+        "uses": [use.to_json() for surface in newest for use in surface.on(GENERAL)],
     }
     answer = _ask({**question, "stand_ins": True})
     if "error" in answer:  # it may want more of the libraries than their names

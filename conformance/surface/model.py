@@ -173,7 +173,7 @@ class Surface:
         """`1.16` for `1.16.0`."""
         return ".".join(self.version.split(".")[:2])
 
-    def of(self, module: str) -> Iterator[Use]:
+    def on(self, module: str) -> Iterator[Use]:
         """Yield the uses of one module."""
         return (use for use in self.uses if use.module == module)
 
@@ -191,7 +191,11 @@ class Surface:
     @classmethod
     def parse(cls, text: str) -> Surface:
         """Return what `text` wrote. Raises ValueError or KeyError for anything else."""
-        told = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Surface:
+        """Return what stands in the JSON that `text` wrote."""
         return cls(
             told["library"],
             told["version"],

@@ -14,9 +14,10 @@ from typing import Any
 
 from conformance import jobs, recipes
 from conformance.sandbox import Sandbox
-from conformance.surface import stand_ins
+from conformance.surface import scan, stand_ins
 from conformance.surface.names import ROOTS
-from conformance.trainers import Trainer, release, root
+from conformance.surface.stand_ins import World
+from conformance.trainers import Trainer, root
 
 #: What TRL's own code looks for in `report_to`; what else transformers knows is tried on one trainer.
 OF_TRL = ("wandb", "trackio", "mlflow", "comet_ml")
@@ -48,16 +49,30 @@ DILIGENT = {
     "HF_DVCLIVE_LOG_MODEL": "all",
     "DVCLIVE_LOG_MODEL": "all",
 }
-#: What users do around a training that has sites of its own; those that a trainer does not know are left out.
-TOURS: dict[str, tuple[str, ...]] = {
-    "train": ("train", "card", "evaluate", "predict"),
-    "generate": ("train",),
-    "diligent": ("train", "evaluate", "predict"),
-    "callbacks": ("accompany", "train"),
-    "scored": ("accompany-scored", "train"),
+#: What is not there where nothing was begun, and no task runs elsewhere.
+NOT_YET = (
+    "context_vars.current_space_id.get",
+    "Task.running_locally",
+    "Task.init().get_parameter",
+    "Task.current_task().get_parameter",
+)
+#: Tour -> what is done, and how the stand-ins behave meanwhile. Each but the first is made with SFT alone, `generate` with
+#: those that can; what users do around a training has sites of its own.
+TOURS: dict[str, tuple[tuple[str, ...], World]] = {
+    "train": (("train", "card", "evaluate", "predict"), World()),
+    "generate": (("train",), World()),
+    "diligent": (("train", "evaluate", "predict", "announce-push"), World()),
+    "fresh": (("train", "predict", "announce-push"), World(fresh=True, absent=NOT_YET)),
+    "old": (("train",), World(old=True, fresh=True)),
+    "callbacks": (("accompany", "train"), World()),
+    # TRL's WeaveCallback begins a client of its own.
+    "scored": (
+        ("accompany-scored", "train"),
+        World(absent=("trace.context.weave_client_context.get_weave_client",)),
+    ),
 }
-#: What there is not yet in that tour: TRL's WeaveCallback begins a client of its own.
-ABSENT = {"scored": ["trace.context.weave_client_context.get_weave_client"]}
+#: Tours that a name of `report_to` which TRL does not look for is tried in.
+OF_OTHERS = ("diligent", "fresh", "old")
 
 
 def preload() -> dict[str, Any]:
@@ -77,18 +92,24 @@ def _known_reports() -> set[str]:
 def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour: str) -> dict[str, Any]:
     """Train as a tour says, reporting to `reports`; return what was asked of whom, and how it ended."""
     folder.mkdir(parents=True)
-    stand_ins.ABSENT.update(ABSENT.get(tour, ()))
-    if tour == "diligent":
-        os.environ.update(DILIGENT)
+    acts, world = TOURS[tour]
+    vars(stand_ins.WORLD).update(vars(world))
     told = {"report_to": reports, "run_name": "tour", **TALKATIVE, **(GENERATE if tour == "generate" else {})}
+    if tour in ("diligent", "fresh"):
+        os.environ.update(DILIGENT)
+    if tour == "fresh":
+        # A run that is called like its folder makes wandb's callback warn.
+        told |= {"run_name": str(folder / "out"), "load_best_model_at_end": True}
+        os.environ.update(HF_DVCLIVE_LOG_MODEL="true")
     # Old PPO, DDPO and AlignProp: accelerate's tracker, which they compare by name.
     told["log_with"] = "wandb"
-    outcome = jobs.live(None, trainer, folder, "tour", models, folder, told, TOURS[tour])
+    outcome = jobs.live(None, trainer, folder, "tour", models, folder, told, acts)
     return {"asked": sorted(stand_ins.ASKED), **outcome}
 
 
-def accelerated(reports: list[str], folder: Path) -> dict[str, Any]:
-    """Log through an Accelerator that has every tracker it knows."""
+def accelerated(folder: Path, tour: str) -> dict[str, Any]:
+    """Log through an Accelerator, with one after the other of the trackers that it knows."""
+    vars(stand_ins.WORLD).update(vars(TOURS[tour][1]))
     from accelerate import Accelerator
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
@@ -96,8 +117,9 @@ def accelerated(reports: list[str], folder: Path) -> dict[str, Any]:
     for name in sorted(map(str, LOGGER_TYPE_TO_CLASS)):
         try:
             accelerator = Accelerator(log_with=name, project_dir=str(folder), cpu=True)
-            accelerator.init_trackers("tour", {"rate": 0.1, "name": "x"})
+            accelerator.init_trackers("tour", {"rate": 0.1, "name": "x" * 1000})
             accelerator.log({"loss": 0.5, "text": "x", "parts": {"a": 1.0}}, step=1)
+            accelerator.log({"loss": 0.5})
             for tracker in accelerator.trackers:
                 _rich(tracker, folder)
             accelerator.get_tracker(name, unwrap=True)
@@ -160,8 +182,12 @@ def tour(folder: Path, only: Sequence[str] = ()) -> dict[str, Any]:
                 ended[name] = "" if outcome.value["stage"] == "done" else str(outcome.value["error"])
             else:
                 ended[name] = f"{outcome.state}: {outcome.error}"
-    libraries = {name: release(name) for name in ("trl", "transformers", "accelerate")}
-    return {"versions": libraries, "asked": sorted(map(list, asked)), "ended": ended}
+    return {"surfaces": surfaces(), "asked": sorted(map(list, asked)), "ended": ended}
+
+
+def surfaces() -> list[dict[str, Any]]:
+    """Return what is installed as it is scanned here, as plain data: an era may have another patch than was scanned."""
+    return [json.loads(scan.of_installed(library).text()) for library in scan.LIBRARIES]
 
 
 def _plan(reports: list[str], folder: Path, only: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -175,9 +201,10 @@ def _plan(reports: list[str], folder: Path, only: Sequence[str]) -> Iterator[tup
                 yield f"{trainer.id} {tour}", "train", _arguments(trainer, models, folder, ours, tour)
     sft = next((trainer for trainer in trainers if trainer.id == "sft"), None)
     for name in reports:
-        if sft and name not in ours:
-            yield f"sft {name}", "train", _arguments(sft, models, folder, [name], "diligent")
-    yield "accelerate", "accelerated", {"reports": reports, "folder": folder}
+        for tour in OF_OTHERS if sft and name not in ours else ():
+            yield f"sft {name} {tour}", "train", _arguments(sft, models, folder, [name], tour)  # type: ignore[arg-type]
+    for tour in ("train", "fresh", "old"):
+        yield f"accelerate {tour}", "accelerated", {"folder": folder, "tour": tour}
     yield "scripts", "scripts", {}
 
 
@@ -187,8 +214,6 @@ def _arguments(trainer: Trainer, models: Path, folder: Path, reports: list[str],
 
 
 def write(told: dict[str, Any], path: Path) -> None:
-    """Write what `tour` returned: one line a site."""
+    """Write what `tour` returned."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(one) for one in told["asked"])
-    head = ",\n".join(f"{json.dumps(name)}: {json.dumps(told[name])}" for name in ("versions", "ended"))
-    path.write_text(f'{{\n{head},\n"asked": [\n{lines}\n]\n}}\n', encoding="utf-8")
+    path.write_text(json.dumps(told, indent=0), encoding="utf-8")

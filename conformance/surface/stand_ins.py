@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.metadata
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,9 +22,41 @@ from conformance.surface.scan import LIBRARIES
 
 #: (module, path, `trl/extras/profiling.py:131`) of everything that was asked in this process.
 ASKED: set[tuple[str, str, str]] = set()
+#: Of which version they are; accelerate wants an Aim below 4.
+VERSIONS = {"aim": "3.29"}
 VERSION = "9999.0"
-#: Paths whose call returns None in this process: there is no such thing yet, and the caller makes it.
-ABSENT: set[str] = set()
+
+
+@dataclass
+class World:
+    """How the stand-ins behave in this process, beside taking everything.
+
+    `old`: they are of version 0.0.1. `fresh`: what `BEGUN` names is None until a run was begun, and nothing that is
+    searched for is found. `absent` are paths whose call returns None throughout.
+    """
+
+    old: bool = False
+    fresh: bool = False
+    absent: tuple[str, ...] = ()
+
+
+WORLD = World()
+#: What there is once something was called.
+BEGUN = {
+    ("wandb", "run"): "init",
+    ("mlflow", "active_run"): "start_run",
+    ("mlflow", "is_tracking_uri_set"): "set_tracking_uri",
+    ("clearml", "Task.current_task"): "Task.init",
+    ("swanlab", "get_run"): "init",
+    ("swanlab", "run"): "init",
+    ("comet_ml", "get_running_experiment"): "start",
+}
+_called: set[tuple[str, str]] = set()
+
+
+def _is_there(module: str, path: str) -> bool:
+    begun = BEGUN.get((module, path)) if WORLD.fresh else None
+    return path not in WORLD.absent and (begun is None or (module, begun) in _called)
 
 
 def stand() -> None:
@@ -56,7 +89,8 @@ class Thing:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         _note(self._module, self._path)
-        return None if self._path in ABSENT else Thing(self._module, f"{self._path}()")
+        _called.add((self._module, self._path))
+        return Thing(self._module, f"{self._path}()") if _is_there(self._module, self._path) else None
 
     def __getitem__(self, key: Any) -> Any:
         _note(self._module, self._path)
@@ -76,7 +110,10 @@ class Thing:
         return iter(())
 
     def __len__(self) -> int:
-        return 1
+        return 0 if WORLD.fresh else 1
+
+    def __bool__(self) -> bool:
+        return True
 
     def __enter__(self) -> Any:
         return self
@@ -113,7 +150,9 @@ def _attribute(module: str, path: str, name: str) -> Any:
     path = path.lstrip(".")
     _note(module, path)
     if name == "__version__":
-        return VERSION
+        return _version(module)
+    if name == "run" and not _is_there(module, path):
+        return None
     if name.endswith(("Error", "Exception")):
         return type(name, (Exception,), {})
     if name.isupper():
@@ -121,6 +160,10 @@ def _attribute(module: str, path: str, name: str) -> Any:
     if name in TRUE_CLASSES:
         return _class(module, path, name)
     return Thing(module, path)
+
+
+def _version(module: str) -> str:
+    return "0.0.1" if WORLD.old else VERSIONS.get(module, VERSION)
 
 
 #: Names that callers derive from, or test with `isinstance`.
@@ -197,7 +240,11 @@ class _Distribution(importlib.metadata.Distribution):
         self._name = name
 
     def read_text(self, filename: str) -> str | None:
-        return f"Metadata-Version: 2.1\nName: {self._name}\nVersion: {VERSION}\n" if filename == "METADATA" else None
+        return (
+            f"Metadata-Version: 2.1\nName: {self._name}\nVersion: {_version(self._name)}\n"
+            if filename == "METADATA"
+            else None
+        )
 
     def locate_file(self, path: Any) -> Path:
         return Path(path)

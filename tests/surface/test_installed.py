@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,9 @@ def test_a_training_reaches_sites_and_uses_nothing_that_no_scan_saw(
 ) -> None:
     assert main(["surface", "reach", "--trainer", "sft", "-o", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("trl-*.json")
-    told = json.loads(path.read_text())
+    told = coverage.read(path)
     assert told["ended"]["sft train"] == ""
-    covered = [
-        coverage.cover(store.load(library, told["versions"][library]), told["asked"], [])
-        for library in ("trl", "transformers")
-    ]
+    covered = [coverage.cover(told["surfaces"][library], told["asked"], []) for library in ("trl", "transformers")]
     assert [one.unseen for one in covered] == [[], []]
     reached = {str(use) for one in covered for use in one.reached}
     assert {"wandb.run.url", "trackio.init(bucket_id=, name=, private=, project=, resume=, space_id=)"} <= reached
