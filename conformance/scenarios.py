@@ -75,7 +75,7 @@ def _card(_: Trainer, built: Any) -> None:
 
 
 def _announce_push(_: Trainer, built: Any) -> None:
-    """Tell the callbacks of a push to the Hub as `Trainer.push_to_hub` does, where transformers has that event (5.0)."""
+    """Tell the callbacks of a push to the Hub as `Trainer.push_to_hub` does: an event since transformers 5.0."""
     if hasattr(built.callback_handler, "on_push_begin"):
         built.callback_handler.on_push_begin(built.args, built.state, built.control)
 

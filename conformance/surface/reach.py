@@ -56,8 +56,8 @@ NOT_YET = (
     "Task.init().get_parameter",
     "Task.current_task().get_parameter",
 )
-#: Tour -> what is done, and how the stand-ins behave meanwhile. Each but the first is made with SFT alone, `generate` with
-#: those that can; what users do around a training has sites of its own.
+#: Tour -> what is done, and how the stand-ins behave meanwhile. Each but the first is made with SFT alone, `generate`
+#: with those that can: what users do around a training has sites of its own.
 TOURS: dict[str, tuple[tuple[str, ...], World]] = {
     "train": (("train", "card", "evaluate", "predict"), World()),
     "generate": (("train",), World()),
