@@ -229,3 +229,8 @@ def test_what_is_asked_of_a_hub_that_is_not_there(here: Hub) -> None:
         here.files("user/none")
     with pytest.raises(KeyError, match="Invalid rev id"):
         here.files("user/x", revision="none")
+
+
+def test_no_harness_is_known(here: Hub) -> None:
+    answer = ask(here, "GET", "/api/agent-harnesses", token=None)
+    assert (answer.status, told(answer)) == (200, {"standardEnvVars": [], "harnesses": {}})

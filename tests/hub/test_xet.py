@@ -16,6 +16,7 @@ import pytest
 
 from conformance.hub import Hub, Reset, Truncate, memory_hub
 from conformance.hub.faults import Effect, Status
+from conformance.hub.server import served
 
 #: Longer than a chunk; some of it is to be compressed, and one part is there twice.
 CONTENT = random.Random(0).randbytes(300_000) + b"again and again " * 20_000 + bytes(range(256)) * 800
@@ -38,10 +39,10 @@ AT_ONCE = "import time; time.sleep = lambda seconds: None\n"
 KNOWN = {"HF_HUB_DISABLE_XET": "0", "HF_XET_CLIENT_RETRY_BASE_DELAY": "1ms"}
 
 
-def child(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def child(script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process that may use Xet."""
-    command = [sys.executable, "-c", AT_ONCE + script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **KNOWN}, timeout=120)
+    command, known = [sys.executable, "-c", AT_ONCE + script, *map(str, arguments)], {**KNOWN, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **known}, timeout=120)
 
 
 def asked(hub: Hub, word: str) -> list[int]:
@@ -116,7 +117,7 @@ if importlib.util.find_spec("hf_xet"):
         assert list(hub.files("user/x")) == [".gitattributes"]
 
     @pytest.mark.parametrize("effect", [Status(503), Reset(), Truncate(0.3)], ids=repr)
-    @pytest.mark.parametrize("route", ["GET /_xorb/*", "GET */reconstructions/*"])
+    @pytest.mark.parametrize("route", ["GET */_xorb/*", "GET */reconstructions/*"])
     @pytest.mark.parametrize("times", [1, None])
     def test_a_download_is_whole_or_an_error(
         hub: Hub, file: Path, tmp_path: Path, route: str, effect: Effect, times: int | None
@@ -130,6 +131,24 @@ if importlib.util.find_spec("hf_xet"):
             assert (tmp_path / "big.bin").read_bytes() == CONTENT
         else:
             assert not (tmp_path / "big.bin").exists()
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_hub_that_starts_anew_at_the_same_port(tmp_path: Path, kept: bool) -> None:
+        """The client remembers what it sent to the first; the second has it, or is sent it again."""
+        (tmp_path / "file").write_bytes(CONTENT)
+        port, sent = 0, []
+        for _ in range(2):
+            hub = Hub(folder=tmp_path / "folder" if kept else None)
+            if "user/x" not in {id for _, id in hub.state.repos}:
+                hub.create("user/x")
+            with served(hub, port) as url:
+                port = int(url.rpartition(":")[2])
+                known = {"HF_ENDPOINT": url, "HF_TOKEN": hub.token, "HF_HOME": str(tmp_path / "home")}
+                told = child(UPLOAD, tmp_path / "file", **known)
+            assert told.returncode == 0, told.stderr
+            assert hub.files("user/x")["big.bin"] == CONTENT
+            sent.append(asked(hub, "/xorbs/"))
+        assert sent == [[200], [] if kept else [200]]
 
     def test_in_this_process_where_it_is_asked_for(tmp_path: Path) -> None:
         from huggingface_hub import HfApi, hf_hub_download

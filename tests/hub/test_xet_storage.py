@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xet_by_hand import BODY, CONTENT, FILE, PARTS, SHA256, URL, XORB, ask, chunk, lz4, shard, token, told
 
-from conformance.hub import Hub, Request, Response
+from conformance.hub import Delete, Hub, Rename, Request, Response
 from conformance.hub.lz4 import decompress
 from conformance.hub.xet import EMPTY, named, read_xorb
 
@@ -65,21 +66,21 @@ def test_what_was_uploaded_is_read_back_without_xet(here: Hub) -> None:
 
 
 def fetch(hub: Hub, name: str, reader: str, version: str = "v1", **headers: str) -> bytes:
-    """Download a file as hf_xet does."""
+    """Download a file as hf_xet does: a term's chunks are in the one range that has its first."""
     plan = told(ask(hub, "GET", f"/{version}/reconstructions/{name}", b"", reader, **headers))
     content = b""
     for term in plan["terms"]:
         if version == "v1":
-            places = {json.dumps(place["range"]): place for place in plan["fetch_info"][term["hash"]]}
-            link, within = (places[json.dumps(term["range"])][key] for key in ("url", "url_range"))
+            places = [(at["range"], at["url"], at["url_range"]) for at in plan["fetch_info"][term["hash"]]]
         else:
-            places = {json.dumps(place["ranges"][0]["chunks"]): place for place in plan["xorbs"][term["hash"]]}
-            place = places[json.dumps(term["range"])]
-            link, within = place["url"], place["ranges"][0]["bytes"]
+            entries = [(at["url"], at["ranges"][0]) for at in plan["xorbs"][term["hash"]]]
+            places = [(part["chunks"], link, part["bytes"]) for link, part in entries]
+        first, end = term["range"]["start"], term["range"]["end"]
+        [(chunks, link, within)] = [place for place in places if place[0]["start"] <= first < place[0]["end"]]
         wanted = f"bytes={within['start']}-{within['end']}"
-        part = hub.handle(Request("GET", link, {"range": wanted}))
-        xorb = read_xorb(part.body)
-        unpacked = b"".join(xorb.unpacked(one) for one in xorb.chunks)
+        xorb = read_xorb(hub.handle(Request("GET", link, {"range": wanted})).body)
+        inside = xorb.chunks[first - chunks["start"] : end - chunks["start"]]
+        unpacked = b"".join(xorb.unpacked(one) for one in inside)
         assert len(unpacked) == term["unpacked_length"]
         content += unpacked
     return content[plan["offset_into_first_range"] :]
@@ -160,6 +161,21 @@ def test_what_a_token_is_good_for(here: Hub) -> None:
     assert here.handle(Request("GET", link.replace("sig=", "sig=0"))).status == 403
 
 
+def test_what_a_client_remembers_of_a_storage_is_of_no_other(tmp_path: Path) -> None:
+    """hf_xet keeps in HF_HOME, by the storage's address, what it need not send again."""
+
+    def address(hub: Hub) -> str:
+        return str(told(ask(hub, "GET", "/api/models/user/x/xet-write-token/main"))["casUrl"])
+
+    one, other, kept = Hub(), Hub(), Hub(folder=tmp_path)
+    for hub in one, other, kept:
+        hub.create("user/x")
+    assert len({address(one), address(other), address(kept)}) == 3
+    assert address(Hub(folder=tmp_path)) == address(kept)
+    path = address(one).removeprefix(URL)
+    assert ask(one, "POST", f"{path}/v1/xorbs/default/{XORB}", BODY, token(one)).status == 200
+
+
 def test_a_token_ends() -> None:
     now = [0.0]
     hub = Hub(clock=lambda: now[0])
@@ -209,6 +225,14 @@ def test_a_batch_says_what_failed(here: Hub) -> None:
     assert here.files("user/b", "bucket") == {"c": CONTENT, "e": b""}
     assert batch(here, {"type": "deleteFile", "path": "c"}, {"type": "deleteFile", "path": "c"}) == (200, [])
     assert list(here.files("user/b", "bucket")) == ["e"]
+
+
+def test_a_fault_finds_its_bucket(here: Hub) -> None:
+    here.create("user/b", "bucket")
+    here.fail("POST /api/buckets/*", with_=Rename("user/c"))
+    assert ask(here, "POST", "/api/buckets/user/b/batch").status == 307
+    here.fail("GET /api/buckets/*", with_=Delete())
+    assert ask(here, "GET", "/api/buckets/user/c").status == 404
 
 
 def test_a_hash_as_text() -> None:

@@ -7,7 +7,7 @@
     GET  /_xorb/{hash}                                part of a xorb, to whoever has its signed link
 
 By openapi/cas.openapi.yaml of xet-core, and as xet_client/src/cas_client/remote_client.rs of its releases asks: up to
-hf-xet 1.1 `/xorb`, `/shard` and `/reconstruction`, 1.2 and 1.3 without `/v1`, from 1.4 on also `/v2`.
+hf-xet 1.1 `/xorb`, `/shard` and `/reconstruction`, 1.2 without `/v1`, later also `/v2`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from conformance.hub.messages import Refused, Response, reply
 from conformance.hub.routes.files import RANGE, served
@@ -26,6 +26,8 @@ from conformance.hub.xet import Malformed, Piece, read_shard, read_xorb
 
 #: Seconds for which a token is good.
 GOOD = 3600
+#: What the paths of the storage start with: `Call.cas`, or nothing.
+ROOT = "(?:/_xet/[0-9a-f]+)?"
 
 
 def _token(call: Call, repo: Repo, role: str) -> tuple[str, int]:
@@ -78,7 +80,7 @@ def token(call: Call, role: str, rev: str, **holes: str) -> Response:
     return hand_out(call, call.repo, role)
 
 
-@route("POST", "/(?:v1/)?xorbs?/default/{hash}")
+@route("POST", ROOT + "/(?:v1/)?xorbs?/default/{hash}")
 def put_xorb(call: Call, hash: str) -> Response:
     """Take a xorb. Raises Refused (400) for one that has no chunks."""
     _granted(call, "write")
@@ -90,15 +92,14 @@ def put_xorb(call: Call, hash: str) -> Response:
     return reply({"was_inserted": not known})
 
 
-@route("POST", "/v1/xorb-grants")
-@route("POST", "/v1/xorb-grants/{path}")
+@route("POST", ROOT + "/v1/xorb-grants/{path}")
 def grant(call: Call, **holes: str) -> Response:
     """Refuse to name another place for xorbs (hf-xet 1.8 asks first): they are to come here."""
     raise Refused(404, "This Xet storage takes xorbs itself")
 
 
-@route("POST", "/(?:v1/)?shards?")
-@route("POST", "/(?:v1/)?shard/default/{hash}")
+@route("POST", ROOT + "/(?:v1/)?shards?")
+@route("POST", ROOT + "/(?:v1/)?shard/default/{hash}")
 def put_shard(call: Call, **holes: str) -> Response:
     """Store the files that a shard tells of, all or none. Raises Refused (400, 403)."""
     repo = _granted(call, "write")
@@ -115,21 +116,20 @@ def put_shard(call: Call, **holes: str) -> Response:
     return reply({"result": 1})
 
 
-@route("POST", "/v2/shards")
+@route("POST", ROOT + "/v2/shards")
 def put_shard_by_events(call: Call) -> Response:
     """Store a shard's files; the answer has a line per step, here the last alone (cas_types, ShardUploadEvent)."""
     put_shard(call)
     return Response(200, {"Content-Type": "application/x-ndjson"}, b'{"type":"result"}\n')
 
 
-@route("GET", "/v1/chunks/{space}/{hash}")
-@route("GET", "/chunks?/{space}/{hash}")
+@route("GET", ROOT + "/(?:v1/)?chunks?/{space}/{hash}")
 def chunk(call: Call, **holes: str) -> Response:
     """Say of every chunk that no other repository has it: nothing is deduplicated between repositories."""
     raise Refused(404, "The chunk is not known")
 
 
-@route("POST", "/v1/telemetry")
+@route("POST", ROOT + "/v1/telemetry")
 def telemetry(call: Call) -> Response:
     """Take notice of nothing."""
     return reply({})
@@ -152,44 +152,70 @@ def _pieces(call: Call, name: str) -> tuple[int, list[Piece]]:
     return storage.pieces(file, start, min(end, file.size))
 
 
-def _fetched(call: Call, piece: Piece) -> tuple[str, dict[str, int], dict[str, int]]:
-    """Return where a piece is: a link, its chunks (the end excluded), its bytes (the end included)."""
-    chunks = call.state.xet.xorbs[piece.xorb].chunks
-    link = f"{call.cas}/_xorb/{piece.xorb}?sig={call.sign('xorb', piece.xorb)}"
-    within = {"start": chunks[piece.start].start, "end": chunks[piece.end - 1].end - 1}
-    return link, {"start": piece.start, "end": piece.end}, within
+class Place(NamedTuple):
+    """Chunks of a xorb (the end excluded), and their bytes (the end included)."""
+
+    chunks: dict[str, int]
+    bytes: dict[str, int]
 
 
-def _terms(pieces: list[Piece]) -> list[dict[str, Any]]:
-    return [
+def _places(call: Call, pieces: list[Piece]) -> dict[str, tuple[str, list[Place]]]:
+    """Return where the pieces are: by xorb a link, and the ranges of it that are needed.
+
+    No two of them overlap or touch: a term is then in one, where clients up to hf-xet 1.4 look for it.
+    """
+    ranges: dict[str, list[list[int]]] = {}
+    for piece in sorted(pieces):
+        known = ranges.setdefault(piece.xorb, [])
+        if known and piece.start <= known[-1][1]:
+            known[-1][1] = max(known[-1][1], piece.end)
+        else:
+            known.append([piece.start, piece.end])
+    places = {}
+    for name, found in ranges.items():
+        chunks = call.state.xet.xorbs[name].chunks
+        link = f"{call.cas}/_xorb/{name}?sig={call.sign('xorb', name)}"
+        places[name] = (
+            link,
+            [
+                Place({"start": start, "end": end}, {"start": chunks[start].start, "end": chunks[end - 1].end - 1})
+                for start, end in found
+            ],
+        )
+    return places
+
+
+def _terms(skipped: int, pieces: list[Piece]) -> dict[str, Any]:
+    terms = [
         {"hash": xorb, "unpacked_length": size, "range": {"start": start, "end": end}}
         for xorb, start, end, size in pieces
     ]
+    return {"offset_into_first_range": skipped, "terms": terms}
 
 
-@route("GET", "/(?:v1/)?reconstructions?/{name}")
+@route("GET", ROOT + "/(?:v1/)?reconstructions?/{name}")
 def reconstruction(call: Call, name: str) -> Response:
     """Tell what a file is made of, and where its parts are."""
     skipped, pieces = _pieces(call, name)
-    places: dict[str, list[dict[str, Any]]] = {}
-    for piece in dict.fromkeys(pieces):
-        link, chunks, within = _fetched(call, piece)
-        places.setdefault(piece.xorb, []).append({"range": chunks, "url": link, "url_range": within})
-    return reply({"offset_into_first_range": skipped, "terms": _terms(pieces), "fetch_info": places})
+    places = {
+        xorb: [{"range": place.chunks, "url": link, "url_range": place.bytes} for place in found]
+        for xorb, (link, found) in _places(call, pieces).items()
+    }
+    return reply({**_terms(skipped, pieces), "fetch_info": places})
 
 
-@route("GET", "/v2/reconstructions/{name}")
+@route("GET", ROOT + "/v2/reconstructions/{name}")
 def reconstruction_by_xorb(call: Call, name: str) -> Response:
-    """Tell the same in the second form; a link per range, so that nobody needs several ranges in one request."""
+    """Tell the same in the second form; an entry per range, so that nobody needs several ranges in one request."""
     skipped, pieces = _pieces(call, name)
-    places: dict[str, list[dict[str, Any]]] = {}
-    for piece in dict.fromkeys(pieces):
-        link, chunks, within = _fetched(call, piece)
-        places.setdefault(piece.xorb, []).append({"url": link, "ranges": [{"chunks": chunks, "bytes": within}]})
-    return reply({"offset_into_first_range": skipped, "terms": _terms(pieces), "xorbs": places})
+    places = {
+        xorb: [{"url": link, "ranges": [{"chunks": place.chunks, "bytes": place.bytes}]} for place in found]
+        for xorb, (link, found) in _places(call, pieces).items()
+    }
+    return reply({**_terms(skipped, pieces), "xorbs": places})
 
 
-@route("GET", "/_xorb/{hash}")
+@route("GET", ROOT + "/_xorb/{hash}")
 def get_xorb(call: Call, hash: str) -> Response:
     """Hand out part of a xorb."""
     call.check("xorb", hash)
