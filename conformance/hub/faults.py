@@ -111,7 +111,8 @@ def _repository(request: Request) -> tuple[str, str]:
     holes = found[1] if found else {}
     if "repo" not in holes:
         raise ValueError(f"{request.method} {request.path} names no repository: give the fault a route that does")
-    kind = holes.get("kind") or holes.get("prefix", "").rstrip("/") or "models"
+    bucket = "buckets" if "buckets" in request.path.split("/")[1:3] else "models"
+    kind = holes.get("kind") or holes.get("prefix", "").rstrip("/") or bucket
     return holes.get("type") or KINDS[kind], holes["repo"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from conformance.hub import faults
 from conformance.hub.application import Application
-from conformance.hub.journal import Journal
+from conformance.hub.folder import Folder
 from conformance.hub.messages import Refused, Request, Response, UnknownRequest
 from conformance.hub.routes.commits import REGULAR
 from conformance.hub.state import MAIN, Commit, Entry, Repo, State, User, git_oid, pointer
@@ -37,7 +37,9 @@ class Seen:
 class Hub:
     """One Hub. `name` and `token` are of its first user; `clock` returns seconds since 1970.
 
-    With a `folder` everything that changes the Hub is kept there, and is there again for the next Hub on it.
+    With a `folder` the state is kept there, except for tokens, and is there again for the next Hub on it. It is written
+    after every request and call; what is assigned (`hub.repo("user/x").private = True`) with the next, or by `save`.
+    Raises ValueError for a folder with something else, OSError for one that cannot be written.
     """
 
     def __init__(
@@ -48,15 +50,15 @@ class Hub:
         folder: Path | None = None,
     ) -> None:
         self.user, self.token = name, token
-        self.journal = Journal(folder) if folder else None
-        self.state = State(clock, self.journal.key if self.journal else "")
+        self.folder = Folder(folder) if folder else None
+        self.state = State(clock, self.folder.key if self.folder else "")
+        if self.folder:
+            self.folder.load(self.state)
         self.application = Application(self.state)
         self.requests: list[Seen] = []
         #: Requests that the Hub does not know; the fixture makes them the test's failure.
         self.unknown: list[str] = []
         self.faults: list[faults.Fault] = []
-        #: Where the loopback server listens, once there is one.
-        self.url = ""
         self._lock = threading.Lock()
         self.add_user(name, token)
 
@@ -71,6 +73,7 @@ class Hub:
         user.tokens[token] = role
         user.orgs += [org for org in orgs if org not in user.orgs]
         user.quota = quota if quota is not None else user.quota
+        self.save()
         return token
 
     def create(self, repo: str, repo_type: str = "model", **settings: Any) -> Repo:
@@ -78,9 +81,11 @@ class Hub:
         with self.state.lock:
             self.state.now = self.state.clock()
             try:
-                return self.state.create(repo_type, repo, repo.partition("/")[0], **settings)
+                made = self.state.create(repo_type, repo, repo.partition("/")[0], **settings)
             except Refused as refused:
                 raise ValueError(str(refused)) from refused
+            self.save()
+            return made
 
     def put(self, repo: str, files: Mapping[str, bytes], repo_type: str | None = None, message: str = "put") -> Commit:
         """Add files to main in one commit, as somebody else would; what is above 10 MiB becomes a large file."""
@@ -94,7 +99,9 @@ class Hub:
                     sha256, size = tree[path].sha256, len(content)
                     there.objects[sha256] = size
                     tree[path] = Entry(sha256, size, git_oid(pointer(sha256, size)), lfs=True)
-            return self.state.commit(there, f"refs/heads/{MAIN}", tree, there.namespace, message, parent=there.head.oid)
+            made = self.state.commit(there, f"refs/heads/{MAIN}", tree, there.namespace, message, parent=there.head.oid)
+            self.save()
+            return made
 
     def repo(self, repo: str, repo_type: str | None = None) -> Repo:
         """Return a repository; without `repo_type` the only one of that name. Raises KeyError."""
@@ -116,6 +123,21 @@ class Hub:
         """Return the commits of a repository, newest first. Raises KeyError."""
         there = self.repo(repo, repo_type)
         return list(there.history(there.at(revision)))
+
+    def save(self) -> None:
+        """Write the state to the folder, if there is one. Raises OSError."""
+        if self.folder:
+            with self.state.lock:
+                self.folder.save(self.state)
+
+    @property
+    def url(self) -> str:
+        """Where the loopback server listens; empty without one."""
+        return self.state.url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self.state.url = url
 
     @property
     def part_size(self) -> int:
@@ -180,7 +202,7 @@ class Hub:
         number, fault, effect = self._arrive(request)
 
         def proceed() -> Response:
-            return self._carry_out(request)
+            return self.application.handle(request)
 
         status, received = 0, 0
         try:
@@ -193,6 +215,7 @@ class Hub:
             self.unknown.append(str(unknown))
             raise
         finally:
+            self.save()  # before the answer is sent: what the client was told is kept
             who = self.state.user_of(request.headers.get("authorization", "").partition(" ")[2].strip())
             self.requests[number - 1] = Seen(
                 number,
@@ -217,11 +240,3 @@ class Hub:
                     struck = (fault, effect)
                     fault.hits.append(number)
             return number, *struck
-
-    def _carry_out(self, request: Request) -> Response:
-        if self.journal is None:
-            return self.application.handle(request)
-        with self.state.lock:  # the journal has the order in which it happened
-            answer = self.application.handle(request)
-            self.journal.note(self, request, answer)
-            return answer

@@ -15,11 +15,13 @@ from conformance.hub.surroundings import loopback_only, surrounded
 
 
 @contextlib.contextmanager
-def memory_hub(hub: Hub | None = None, home: Path | None = None) -> Iterator[Hub]:
+def memory_hub(hub: Hub | None = None, home: Path | None = None, xet: bool = False) -> Iterator[Hub]:
     """Stand a Hub in all doors of this process while the block runs, and serve it to other processes; yield it.
 
-    home: the folder for HF_HOME, default a temporary one. Raises UnknownRequest at the end if something was asked that
-    the Hub does not know: code that swallows errors must not hide it (`hub.unknown.clear()` if it may).
+    home: the folder for HF_HOME, default a temporary one. xet: let clients use the Xet protocol where hf_xet is
+    installed; that is native code, which no door of this process sees: it goes over loopback. Raises UnknownRequest at
+    the end if something was asked that the Hub does not know: code that swallows errors must not hide it
+    (`hub.unknown.clear()` if it may).
     """
     hub = hub or Hub()
     with contextlib.ExitStack() as stack:
@@ -27,7 +29,7 @@ def memory_hub(hub: Hub | None = None, home: Path | None = None) -> Iterator[Hub
         stack.enter_context(served(hub))
         stack.enter_context(loopback_only())
         stack.enter_context(Doors(hub).open())
-        stack.enter_context(surrounded(hub, folder))
+        stack.enter_context(surrounded(hub, folder, xet))
         yield hub
     if hub.unknown:
         raise UnknownRequest("\n".join(hub.unknown))

@@ -20,6 +20,7 @@ TABLE: list[tuple[frozenset[str], re.Pattern[str], Handler]] = []
 #: What each hole of a pattern takes. A repository's name has one segment or two; the rest of the pattern decides.
 HOLES = {
     "kind": "models|datasets|spaces",
+    "role": "read|write",
     "repo": "[^/]+(?:/[^/]+)?",
     "path": ".+",
     "prefix": "(?:datasets/|spaces/)?",
@@ -147,6 +148,17 @@ class Call:
         if host not in LOOPBACK:
             return "https://cdn-lfs.hf.co"
         return base.replace(host, LOOPBACK[host], 1)
+
+    @property
+    def cas(self) -> str:
+        """Where the Xet protocol is spoken: on the loopback interface, because its client opens sockets that no other
+        door sees; empty where no server listens there.
+
+        No other Hub has this address. By it hf_xet remembers, in HF_HOME, what it need not send again: a Hub that
+        starts anew at the same port would miss that, one that starts with its folder has it.
+        """
+        base = self.request.base if self.request.host in LOOPBACK else self.state.url
+        return base and f"{base}/_xet/{self.sign('xet')[:16]}"
 
     def page(self, items: Sequence[Any], size: int, extra: dict[str, str] | None = None) -> Response:
         """Return one page of a list, with the link to the next one (RFC 8288, as GitHub writes it)."""

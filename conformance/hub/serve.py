@@ -34,8 +34,6 @@ def run(chosen: argparse.Namespace) -> int:
         hub.add_user(name, token, role)
     if chosen.part_size:
         hub.part_size = chosen.part_size
-    if hub.journal:
-        hub.journal.replay(hub)
     if chosen.chaos:
         seed, _, rate = chosen.chaos.partition(":")
         try:

@@ -57,7 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = b"".join(self._chunks())
         else:
-            body = self.rfile.read(int(headers.get("content-length") or 0))
+            size = int(headers.get("content-length") or 0)
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client went away: half a request is none
+                raise Dropped(f"{self.command} {self.path}: {len(body)} of {size} bytes came")
         base = f"http://{headers.get('host') or self.server.address}"
         return Request(self.command, base + self.path, headers, body)
 
@@ -125,6 +128,7 @@ def served(hub: Hub, port: int = 0, control: bool = False) -> Iterator[str]:
     try:
         yield hub.url
     finally:
+        hub.save()
         server.shutdown()
         server.server_close()
         thread.join()

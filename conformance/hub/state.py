@@ -9,11 +9,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from conformance.hub.messages import Refused
+from conformance.hub.xet import Storage
 
 #: The path segment of a kind of repository, and its name.
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space", "buckets": "bucket"}
@@ -44,13 +45,17 @@ class User:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a tree: `oid` is git's (of the pointer, for a large file), `sha256` that of the content."""
+    """A file of a tree: `oid` is git's (of the pointer, for a large file), `sha256` that of the content.
+
+    `mtime` is what a bucket is told: when the file was changed before it was uploaded, in milliseconds since 1970.
+    """
 
     sha256: str
     size: int
     oid: str
     lfs: bool = False
     commit: str = ""
+    mtime: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,14 @@ class Commit:
     message: str
     date: float
     author: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a large file that is not complete."""
+
+    md5: str
+    content: bytes
 
 
 @dataclass
@@ -96,10 +109,12 @@ class Repo:
     commits: dict[str, Commit] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     objects: dict[str, int] = field(default_factory=dict)
-    parts: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
     discussions: list[Discussion] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
+    #: What is set for a Space beside its files: hardware, sleep time, volumes, whether it is paused.
+    runtime: dict[str, Any] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:
@@ -109,6 +124,13 @@ class Repo:
     def head(self) -> Commit:
         """The newest commit of `main`."""
         return self.commits[self.refs[f"refs/heads/{MAIN}"]]
+
+    def holds(self, sha256: str) -> bool:
+        """Whether a content was sent to this repository or is in one of its commits."""
+        newest_first = reversed(self.commits.values())
+        return sha256 in self.objects or any(
+            entry.sha256 == sha256 for commit in newest_first for entry in commit.tree.values()
+        )
 
     def ref(self, revision: str) -> str | None:
         """Return the full name of a branch, tag or pull request, or None."""
@@ -168,6 +190,10 @@ class State:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.moved: dict[tuple[str, str], str] = {}
         self.contents: dict[str, bytes] = {}
+        #: The same contents, as the Xet protocol stores them.
+        self.xet = Storage()
+        #: Where the loopback server listens, once there is one.
+        self.url = ""
 
     def keep(self, content: bytes) -> str:
         """Store a content; return its sha256."""
@@ -213,10 +239,7 @@ class State:
         known = json.dumps([repo.kind, repo.id, parent, title, message, date, author, len(repo.commits)])
         files = "".join(f"{path}\0{entry.oid}\n" for path, entry in sorted(tree.items()))
         oid = hashlib.sha1((known + files).encode()).hexdigest()
-        marked = {
-            path: entry if entry.commit else Entry(entry.sha256, entry.size, entry.oid, entry.lfs, oid)
-            for path, entry in tree.items()
-        }
+        marked = {path: entry if entry.commit else replace(entry, commit=oid) for path, entry in tree.items()}
         commit = repo.commits[oid] = Commit(oid, parent, marked, title, message, date, author)
         repo.refs[ref] = oid
         return commit

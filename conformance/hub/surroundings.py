@@ -42,7 +42,6 @@ UNSET = (
 )
 #: Constants of any module of the family, by their name, and what they are while the Hub is active.
 CONSTANTS = {
-    "HF_HUB_DISABLE_XET": True,
     "HF_HUB_DISABLE_TELEMETRY": True,
     "HF_HUB_OFFLINE": False,
     "HF_DATASETS_OFFLINE": False,
@@ -52,13 +51,13 @@ CONSTANTS = {
 }
 
 
-def environment(hub: Hub, home: Path) -> dict[str, str]:
+def environment(hub: Hub, home: Path, xet: bool) -> dict[str, str]:
     """Return what is set for this process and those that it starts."""
     return {
         "HF_HOME": str(home),
         "HF_ENDPOINT": hub.url,
         "HF_TOKEN": hub.token,
-        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_XET": "0" if xet else "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 
@@ -95,7 +94,7 @@ def _rewrite(prefixes: Mapping[str, str], constants: Mapping[str, Any]) -> list[
 
 
 def _forget() -> None:
-    """Drop what huggingface_hub keeps between calls: connections, file systems with their listings."""
+    """Drop what huggingface_hub keeps between calls: connections, tokens, file systems with their listings."""
     for where, function in (
         ("huggingface_hub.utils._http", "reset_sessions"),
         ("huggingface_hub.utils._http", "close_session"),
@@ -103,6 +102,7 @@ def _forget() -> None:
         module = sys.modules.get(where)
         if module is not None and hasattr(module, function):
             getattr(module, function)()
+    getattr(sys.modules.get("huggingface_hub.utils._xet"), "XET_CONNECTION_INFO_CACHE", {}).clear()
     system = getattr(sys.modules.get("huggingface_hub.hf_file_system"), "HfFileSystem", None)
     if system is not None:
         system.clear_instance_cache()
@@ -119,7 +119,7 @@ def _homes() -> list[str]:
 
 
 @contextlib.contextmanager
-def surrounded(hub: Hub, home: Path) -> Iterator[None]:
+def surrounded(hub: Hub, home: Path, xet: bool = False) -> Iterator[None]:
     """Lead Hugging Face's libraries to this Hub and folder while the block runs; restore everything after it."""
     for name in ("huggingface_hub", "huggingface_hub.constants", "huggingface_hub.hf_file_system"):
         if importlib.util.find_spec("huggingface_hub"):
@@ -134,11 +134,12 @@ def surrounded(hub: Hub, home: Path) -> Iterator[None]:
         value = os.environ.get(name, "")
         if value.startswith(("/", "~")):
             places[str(Path(value).expanduser())] = str(home / name.lower())
-    with mock.patch.dict(os.environ, environment(hub, home)):
+    with mock.patch.dict(os.environ, environment(hub, home, xet)):
         for name in UNSET:
             os.environ.pop(name, None)
         hosts = getattr(constants, "HF_URL_HOSTS", frozenset()) | {"127.0.0.1"}
-        changed = _rewrite({**places, endpoint: hub.url}, {**CONSTANTS, "HF_URL_HOSTS": hosts})
+        told = {**CONSTANTS, "HF_HUB_DISABLE_XET": not xet, "HF_URL_HOSTS": hosts}
+        changed = _rewrite({**places, endpoint: hub.url}, told)
         _forget()
         try:
             with mock.patch.object(api, "endpoint", hub.url) if api else contextlib.nullcontext():

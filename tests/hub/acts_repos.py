@@ -16,6 +16,9 @@ from huggingface_hub.utils import (
 )
 from stage import OTHER, act, content, where
 
+if hasattr(huggingface_hub, "Volume"):
+    from huggingface_hub import Volume
+
 
 @act
 def create(api: HfApi, repo: str, folder: Path) -> None:
@@ -184,14 +187,40 @@ def spaces(api: HfApi, repo: str, folder: Path) -> None:
     assert api.get_space_runtime(repo).stage == "RUNNING"
 
 
-@where("create_bucket")
-def buckets(api: HfApi, repo: str, folder: Path) -> None:
-    assert api.create_bucket(repo, private=True).bucket_id == repo
-    api.create_bucket(repo, exist_ok=True)
-    told = api.bucket_info(repo)
-    assert (told.id, told.private, told.total_files) == (repo, True, 0)
-    assert repo in [bucket.id for bucket in api.list_buckets()]
-    assert list(api.list_bucket_tree(repo)) == []
-    api.delete_bucket(repo)
-    with pytest.raises(HfHubHTTPError):
-        api.bucket_info(repo)
+@act
+def space_runtime(api: HfApi, repo: str, folder: Path) -> None:
+    api.create_repo(repo, repo_type="space", space_sdk="gradio", space_hardware="t4-small")
+    assert api.get_space_runtime(repo).requested_hardware == "t4-small"
+    assert api.pause_space(repo).stage == "PAUSED"
+    assert api.restart_space(repo).stage == "RUNNING"
+    assert api.request_space_hardware(repo, "t4-medium", sleep_time=60).hardware == "t4-medium"
+    assert api.set_space_sleep_time(repo, 90).sleep_time == 90
+    if hasattr(api, "set_space_volumes"):
+        api.set_space_volumes(repo, [Volume(type="model", source="user/m", mount_path="/m")])
+        assert [volume.source for volume in api.get_space_runtime(repo).volumes] == ["user/m"]
+        api.delete_space_volumes(repo)
+        with pytest.raises(HfHubHTTPError):
+            api.delete_space_volumes(repo)
+
+
+@act
+def duplicate(api: HfApi, repo: str, folder: Path) -> None:
+    api.create_repo(repo, repo_type="space", space_sdk="gradio")
+    api.upload_file(path_or_fileobj=b"import gradio", path_in_repo="app.py", repo_id=repo, repo_type="space")
+    if hasattr(api, "duplicate_repo"):
+        api.duplicate_repo(repo, f"{repo}-copy", repo_type="space")
+    else:
+        api.duplicate_space(repo, f"{repo}-copy")
+    assert content(f"{repo}-copy", "app.py", repo_type="space") == b"import gradio"
+
+
+@where("_duplicate_lfs_files")
+def copy_between_repositories(api: HfApi, repo: str, folder: Path) -> None:
+    api.create_repo(repo)
+    api.create_repo(f"{repo}-copy", repo_type="dataset")
+    api.upload_file(path_or_fileobj=b"\0large", path_in_repo="a.bin", repo_id=repo)
+    api.upload_file(path_or_fileobj=b"text", path_in_repo="d/a.txt", repo_id=repo)
+    api.copy_files(f"hf://{repo}/a.bin", f"hf://datasets/{repo}-copy/b.bin")
+    api.copy_files(f"hf://{repo}/d/", f"hf://datasets/{repo}-copy/e/")
+    assert content(f"{repo}-copy", "b.bin", repo_type="dataset") == b"\0large"
+    assert content(f"{repo}-copy", "e/a.txt", repo_type="dataset") == b"text"

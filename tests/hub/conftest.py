@@ -1,11 +1,18 @@
-"""What the tests of the Hub have: no waiting between a client's tries."""
+"""What the tests of the Hub have: no waiting between a client's tries, a Hub in a process of its own."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +29,22 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(time, "sleep", sleep)
     return slept
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    """Start `trl-conformance hub serve` in a process of its own; return it and its URL."""
+    running = []
+
+    def begin(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        command = [sys.executable, "-m", "conformance", "hub", "serve", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+        running.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()

@@ -10,12 +10,13 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import acts_buckets
 import acts_files
 import acts_repos
 from huggingface_hub import HfApi
 from stage import ACTS, OTHER
 
-__all__ = ["ACTS", "OTHER", "acts_files", "acts_repos", "play"]
+__all__ = ["ACTS", "OTHER", "acts_buckets", "acts_files", "acts_repos", "play"]
 
 
 def play(name: str, folder: Path) -> None:

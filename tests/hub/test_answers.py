@@ -4,43 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from typing import Any
 
 import pytest
+from by_hand import COMMIT, URL, ask, commit, file, told, upload
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.hub import Hub, Request, Response
-
-URL = "https://huggingface.co"
-COMMIT = "/api/models/user/x/commit/main"
-
-
-def ask(hub: Hub, method: str, path: str, body: Any = None, token: str | None = "", **headers: str) -> Response:
-    """Send a request, as the Hub's user unless another token, or None, is given."""
-    if token is not None:
-        headers["authorization"] = f"Bearer {token or hub.token}"
-    if isinstance(body, bytes):
-        data = body
-    else:
-        data = b"" if body is None else json.dumps(body).encode()
-        headers.setdefault("content-type", "application/json")
-    url = path if path.startswith("http") else URL + path
-    return hub.handle(Request(method, url, {name.replace("_", "-"): value for name, value in headers.items()}, data))
-
-
-def told(response: Response) -> Any:
-    return json.loads(response.body)
-
-
-def commit(*lines: tuple[str, dict[str, Any]], summary: str = "s", **header: Any) -> bytes:
-    every = [("header", {"summary": summary, **header}), *lines]
-    return b"\n".join(json.dumps({"key": key, "value": value}).encode() for key, value in every)
-
-
-def file(path: str, content: bytes = b"x") -> tuple[str, dict[str, Any]]:
-    return "file", {"path": path, "content": base64.b64encode(content).decode(), "encoding": "base64"}
+from conformance.hub import Hub
 
 
 @pytest.fixture
@@ -127,13 +98,6 @@ def test_a_range_is_a_slice(content: bytes, first: int, last: int) -> None:
             assert answer.status == 416
     tail = ask(hub, "GET", path, range=f"bytes=-{first}")
     assert (tail.status, tail.body) == ((206, content[-first:]) if first else (416, tail.body))
-
-
-def upload(hub: Hub, content: bytes, transfers: tuple[str, ...] = ("basic", "multipart")) -> dict[str, Any]:
-    oid = hashlib.sha256(content).hexdigest()
-    wanted = {"operation": "upload", "transfers": transfers, "objects": [{"oid": oid, "size": len(content)}]}
-    answer = told(ask(hub, "POST", "/user/x.git/info/lfs/objects/batch", wanted))["objects"][0]
-    return dict(answer.get("actions", {}))
 
 
 def test_a_large_file_is_stored_only_whole(here: Hub) -> None:
@@ -265,3 +229,8 @@ def test_what_is_asked_of_a_hub_that_is_not_there(here: Hub) -> None:
         here.files("user/none")
     with pytest.raises(KeyError, match="Invalid rev id"):
         here.files("user/x", revision="none")
+
+
+def test_no_harness_is_known(here: Hub) -> None:
+    answer = ask(here, "GET", "/api/agent-harnesses", token=None)
+    assert (answer.status, told(answer)) == (200, {"standardEnvVars": [], "harnesses": {}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -24,8 +25,12 @@ def test_in_memory(name: str, hub: Hub, tmp_path: Path) -> None:
     assert hub.requests
 
 
+#: Over loopback the acts are played once more where the client has Xet, which is native code that no other door sees.
+WAYS = ["plain", *(["xet"] if importlib.util.find_spec("hf_xet") else [])]
+
+
 @pytest.fixture(scope="session")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def loopback(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Play all acts in one process to the Hub that another one serves; return what became of each."""
     home = tmp_path_factory.mktemp("loopback")
     command = [sys.executable, "-m", "conformance", "hub", "serve", "--part-size", "1000"]
@@ -35,8 +40,8 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**clean, "PYTHONPATH": path}) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
-        known = {"HF_ENDPOINT": url, "HF_TOKEN": "hf_user", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-        known["HF_ENDPOINT_ONLY"] = "1"
+        known = {"HF_ENDPOINT": url, "HF_TOKEN": "hf_user", "HF_HOME": str(home), "HF_ENDPOINT_ONLY": "1"}
+        known["HF_HUB_DISABLE_XET"] = "0" if request.param == "xet" else "1"
         played = subprocess.run(
             [sys.executable, play.__file__], capture_output=True, text=True, env={**clean, **known}, cwd=home
         )
@@ -45,6 +50,7 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return json.loads(played.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize("loopback", WAYS, indirect=True, scope="session")
 @pytest.mark.parametrize("name", play.ACTS)
 def test_over_loopback(name: str, loopback: dict[str, str]) -> None:
     assert not loopback[name], loopback[name]

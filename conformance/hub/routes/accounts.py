@@ -62,6 +62,15 @@ def validate(call: Call) -> Response:
     return reply(found, 400 if errors else 200)
 
 
+@route("GET", "/api/agent-harnesses")
+def harnesses(call: Call) -> Response:
+    """List the harnesses that are registered here, and what they are known by: none, so the client looks for none.
+
+    By utils/_detect_agent.py of huggingface_hub 2.4, which asks once a day and sends what it found as its user agent.
+    """
+    return reply({"standardEnvVars": [], "harnesses": {}})
+
+
 @route("HEAD", "/api/telemetry/{path}")
 def telemetry(call: Call, path: str) -> Response:
     """Take notice of nothing."""

@@ -74,7 +74,7 @@ def preupload(call: Call, **holes: str) -> Response:
     return reply({"files": answers, "commitOid": commit.oid})
 
 
-def _path(path: str) -> str:
+def valid(path: str) -> str:
     """Return a path as the tree has it. Raises Refused (400) for one that leaves the repository."""
     steps = path.split("/")
     if not path or any(step in ("", ".", "..", ".git") for step in steps) or "\0" in path:
@@ -83,7 +83,7 @@ def _path(path: str) -> str:
 
 
 def _file(call: Call, repo: Repo, tree: dict[str, Entry], value: dict[str, Any]) -> None:
-    path = _path(value["path"])
+    path = valid(value["path"])
     try:
         encoded = value.get("encoding") == "base64"
         content = base64.b64decode(value["content"], validate=True) if encoded else value["content"].encode()
@@ -95,7 +95,7 @@ def _file(call: Call, repo: Repo, tree: dict[str, Entry], value: dict[str, Any])
 
 
 def _large(call: Call, repo: Repo, tree: dict[str, Entry], value: dict[str, Any]) -> None:
-    path, oid = _path(value["path"]), value["oid"]
+    path, oid = valid(value["path"]), value["oid"]
     size = repo.objects.get(oid)
     if size is None:
         raise Refused(

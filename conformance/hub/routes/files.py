@@ -23,11 +23,14 @@ def _last(repo: Repo, entries: list[Entry]) -> dict[str, Any]:
     return {"id": commit.oid, "title": commit.title, "date": iso(commit.date)}
 
 
-def _file(repo: Repo, path: str, entry: Entry, expand: bool) -> dict[str, Any]:
+def _file(call: Call, path: str, entry: Entry, expand: bool) -> dict[str, Any]:
+    repo = call.repo
     told: dict[str, Any] = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
     if entry.lfs:
         size = len(pointer(entry.sha256, entry.size))
         told["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": size}
+        if call.cas:
+            told["xetHash"] = call.state.xet.name(entry.sha256)
     if expand:
         told["lastCommit"] = _last(repo, [entry])
         scan = {"avScan": None, "pickleImportScan": None}
@@ -70,7 +73,7 @@ def tree(call: Call, path: str = "", **holes: str) -> Response:
         if deep or not steps:
             told.append((name, entry))
     entries = [_folder(repo, name, inside, expand) for name, inside in folders.items()]
-    entries += [_file(repo, name, entry, expand) for name, entry in told]
+    entries += [_file(call, name, entry, expand) for name, entry in told]
     return call.page(entries, EXPANDED if expand else PAGE, _commit(commit))
 
 
@@ -88,7 +91,7 @@ def paths_info(call: Call, **holes: str) -> Response:
     for path in [paths] if isinstance(paths, str) else paths:
         name = path.strip("/")
         if name in commit.tree:
-            found.append(_file(call.repo, name, commit.tree[name], expand))
+            found.append(_file(call, name, commit.tree[name], expand))
         elif inside := below(commit, name):
             found.append(_folder(call.repo, name, inside, expand))
     return reply(found)
@@ -110,20 +113,34 @@ def resolve(call: Call, path: str, **holes: str) -> Response:
     name = posixpath.basename(path)
     about = {**_commit(commit), "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}"}
     if entry.lfs:
-        query = f"sig={call.sign('download', entry.sha256)}&filename={quote(name)}"
-        return Response(
-            302,
-            {
-                **about,
-                "Location": f"{call.storage}/_large/{entry.sha256}?{query}",
-                "ETag": f'"{entry.sha256}"',
-                "X-Linked-ETag": f'"{entry.sha256}"',
-                "X-Linked-Size": str(entry.size),
-                "Accept-Ranges": "bytes",
-            },
-            b"",
-        )
+        return stored(call, entry, name, {**about, **over_xet(call, entry, f"/{commit.oid}")})
     return served(call.request, call.state.contents[entry.sha256], entry.oid, name, about)
+
+
+def over_xet(call: Call, entry: Entry, revision: str = "") -> dict[str, str]:
+    """Say how to get a large file over the Xet protocol (huggingface_hub, utils/_xet.py), if it is spoken."""
+    if not call.cas:
+        return {}
+    name, repo = call.state.xet.name(entry.sha256), call.repo
+    token = f"{call.request.base}/api/{repo.kind}s/{repo.id}/xet-read-token{revision}"
+    told = f'<{token}>; rel="xet-auth", <{call.cas}/v1/reconstructions/{name}>; rel="xet-reconstruction-info"'
+    return {"X-Xet-Hash": name, "Link": told}
+
+
+def stored(call: Call, entry: Entry, name: str, about: dict[str, str]) -> Response:
+    """Lead to where a large file is: a signed link."""
+    query = f"sig={call.sign('download', entry.sha256)}&filename={quote(name)}"
+    return Response(
+        302,
+        {
+            **about,
+            "Location": f"{call.storage}/_large/{entry.sha256}?{query}",
+            "ETag": f'"{entry.sha256}"',
+            "X-Linked-ETag": f'"{entry.sha256}"',
+            "X-Linked-Size": str(entry.size),
+            "Accept-Ranges": "bytes",
+        },
+    )
 
 
 @route("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}")

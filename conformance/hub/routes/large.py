@@ -12,27 +12,33 @@ from typing import Any
 
 from conformance.hub.messages import Refused, Response, reply
 from conformance.hub.routing import Call, route
-from conformance.hub.state import Repo
+from conformance.hub.state import Part, Repo
 
 LFS = {"Content-Type": "application/vnd.git-lfs+json"}
 
 
 @route("POST", "/{prefix}{repo}.git/info/lfs/objects/batch")
 def batch(call: Call, **holes: str) -> Response:
-    """Say where to put, or to get, each object; one that is there already needs no upload."""
+    """Say where to put, or to get, each object; one that is there already needs no upload.
+
+    A client that offers Xet is led there (huggingface_hub up to 1.x, _commit_api.py, `_upload_files`; 2.x just goes).
+    """
     told = call.request.json()
     upload = told.get("operation") == "upload"
     repo = call.writable() if upload else call.readable()
     objects = told.get("objects", [])
     if upload:
-        _room(call, repo, {o["oid"]: o["size"] for o in objects if o["oid"] not in repo.objects})
+        room(call, repo, {o["oid"]: o["size"] for o in objects if o["oid"] not in repo.objects})
+        if "xet" in told.get("transfers", []) and call.cas:
+            asked = [{"oid": o["oid"], "size": o["size"], "authenticated": True} for o in objects]
+            return reply({"transfer": "xet", "objects": asked}, headers=LFS)
     part = call.state.part_size
     parts = "multipart" in told.get("transfers", []) and any(o["size"] > part for o in objects)
     answers = [_upload(call, repo, o, part if parts else None) if upload else _download(call, repo, o) for o in objects]
     return reply({"transfer": "multipart" if parts else "basic", "objects": answers}, headers=LFS)
 
 
-def _room(call: Call, repo: Repo, new: dict[str, int]) -> None:
+def room(call: Call, repo: Repo, new: dict[str, int]) -> None:
     """Raise Refused (403) if the namespace's storage would be more than its quota."""
     quota = call.state.quota(repo.namespace)
     if quota is not None and call.state.stored(repo.namespace) + sum(new.values()) > quota:
@@ -90,17 +96,14 @@ ROOT = "/_upload/{type}/{repo}/{oid}/{size}"
 def put(call: Call, what: str, **holes: str) -> Response:
     """Take a whole content, or one part of it."""
     repo, oid, size = _meant(call, what)
+    md5 = hashlib.md5(call.request.body, usedforsecurity=False).hexdigest()
     if what == "whole":
         _store(call, repo, oid, size, call.request.body)
     elif what.isdigit():
-        repo.parts[oid, int(what)] = call.request.body
+        repo.parts[oid, int(what)] = Part(md5, call.request.body)
     else:
         raise Refused(405, f"{what} takes no PUT")
-    return Response(200, {"ETag": _etag(call.request.body)})
-
-
-def _etag(content: bytes) -> str:
-    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+    return Response(200, {"ETag": f'"{md5}"'})
 
 
 @route("POST", f"{ROOT}/complete")
@@ -113,9 +116,9 @@ def complete(call: Call, **holes: str) -> Response:
     content = []
     for part in sorted(told.get("parts", []), key=lambda part: int(part["partNumber"])):
         sent = repo.parts.get((oid, part["partNumber"]))
-        if sent is None or _etag(sent) != part["etag"]:
+        if sent is None or f'"{sent.md5}"' != part["etag"]:
             raise Refused(400, f"InvalidPart: part {part['partNumber']} of {oid} is not the one that was sent")
-        content.append(sent)
+        content.append(sent.content)
     _store(call, repo, oid, size, b"".join(content))
     repo.parts = {key: value for key, value in repo.parts.items() if key[0] != oid}
     return reply({"success": True})

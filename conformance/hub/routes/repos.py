@@ -47,6 +47,8 @@ def create(call: Call) -> Response:
         message = f"You already created this {kind} repo: {id}"
         return reply({"error": message, "url": address(call, taken)}, 409, {"X-Error-Message": message})
     repo = call.state.create(kind, id, call.signed_in().name, private=private(told), sdk=told.get("sdk"))
+    if kind == "space":
+        repo.runtime = {name: told[name] for name in RUNTIME if told.get(name) is not None}
     for item in told.get("variables") or []:
         repo.variables[item["key"]] = {**item, "updatedAt": iso(repo.created)}
     for item in told.get("secrets") or []:
@@ -100,6 +102,24 @@ def settings(call: Call, **holes: str) -> Response:
     return reply({"private": repo.private, "gated": repo.gated})
 
 
+#: What a Space can be created with beside its files, as the API calls it.
+RUNTIME = ("hardware", "sleepTimeSeconds", "storageTier", "volumes")
+
+
+def runtime(space: Repo) -> dict[str, Any]:
+    """Return what is told of a Space that runs; no Space is run here (huggingface_hub, _space_api.py, SpaceRuntime)."""
+    told, hardware = space.runtime, space.runtime.get("hardware")
+    return {
+        "stage": "PAUSED" if told.get("paused") else "RUNNING",
+        "sdk": space.sdk,
+        "hardware": {"current": hardware or "cpu-basic", "requested": hardware},
+        "storage": told.get("storageTier"),
+        "gcTimeout": told.get("sleepTimeSeconds"),
+        "devMode": told.get("devMode", False),
+        **({"volumes": told["volumes"]} if "volumes" in told else {}),
+    }
+
+
 def number(repo: Repo) -> str:
     """Return a repository's id, 24 hexadecimal digits, the same after a rename."""
     return hashlib.sha1(f"{repo.kind}{repo.created}{repo.commits and next(iter(repo.commits))}".encode()).hexdigest()[
@@ -148,12 +168,13 @@ def information(call: Call, repo: Repo, commit: Commit, full: bool = True) -> di
         "tags": [str(tag) for tag in (tags if isinstance(tags, list) else [tags])],
         "cardData": data,
         "usedStorage": sum(entry.size for entry in commit.tree.values()),
+        "xetEnabled": bool(call.cas),
     }
     if repo.kind == "model":
         told["modelId"] = repo.id
         told |= {name: data[name] for name in ("library_name", "pipeline_tag") if name in data}
     if repo.kind == "space":
-        told |= {"sdk": repo.sdk, "runtime": {"stage": "RUNNING", "hardware": {"current": None, "requested": None}}}
+        told |= {"sdk": repo.sdk, "runtime": runtime(repo)}
     if full:
         blobs = call.request.flag("blobs")
         told["siblings"] = [sibling(path, entry, blobs) for path, entry in sorted(commit.tree.items())]

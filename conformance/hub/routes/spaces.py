@@ -1,10 +1,12 @@
-"""What only Spaces have, and the hosts beside the Hub that its clients ask."""
+"""What only Spaces have."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from conformance.hub.messages import Refused, Response, reply
+from conformance.hub.routes.repos import runtime
 from conformance.hub.routing import Call, route
 from conformance.hub.state import Repo, iso
 
@@ -46,9 +48,39 @@ def secrets(call: Call, **holes: str) -> Response:
 
 
 @route("GET", "/api/spaces/{repo}/runtime")
-@route("POST", "/api/spaces/{repo}/restart")
-def runtime(call: Call, **holes: str) -> Response:
-    """Tell that a Space runs; no Space is run here."""
+def told(call: Call, **holes: str) -> Response:
+    """Tell that a Space runs, or is paused; no Space is run here."""
     call.holes["kind"] = "spaces"
-    space = call.repo if call.request.method == "GET" else call.writable()
-    return reply({"stage": "RUNNING", "sdk": space.sdk, "hardware": {"current": "cpu-basic", "requested": None}})
+    return reply(runtime(call.repo))
+
+
+#: What a request sets: from its body, from nothing.
+SETS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "restart": lambda told: {"paused": False},
+    "pause": lambda told: {"paused": True},
+    "hardware": lambda told: {"hardware": told["flavor"], "sleepTimeSeconds": told.get("sleepTimeSeconds")},
+    "sleeptime": lambda told: {"sleepTimeSeconds": told["seconds"]},
+    "storage": lambda told: {"storageTier": told["tier"]},
+    "dev-mode": lambda told: {"devMode": told["enabled"]},
+    "volumes": lambda told: {"volumes": told["volumes"]},
+}
+
+
+@route("POST PUT", f"/api/spaces/{{repo}}/(?P<what>{'|'.join(SETS)})")
+def set_runtime(call: Call, what: str, **holes: str) -> Response:
+    """Pause or restart a Space, change its hardware, sleep time, storage, development mode or volumes."""
+    space = _space(call)
+    try:
+        space.runtime |= SETS[what](call.request.json())
+    except KeyError as error:
+        raise Refused(400, f"{error} is required") from error
+    return reply(runtime(space))
+
+
+@route("DELETE", "/api/spaces/{repo}/(?P<what>volumes|storage)")
+def unset_runtime(call: Call, what: str, **holes: str) -> Response:
+    """Detach a Space's volumes, or its storage. Raises Refused (400) if it has none."""
+    space = _space(call)
+    if space.runtime.pop({"storage": "storageTier"}.get(what, what), None) is None:
+        raise Refused(400, f"The Space has no {what}")
+    return reply(runtime(space))
