@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xet_by_hand import BODY, CONTENT, FILE, PARTS, SHA256, URL, XORB, ask, chunk, lz4, shard, token, told
+from xet_by_hand import BODY, CONTENT, FILE, PARTS, SHA256, URL, XORB, ask, chunk, shard, token, told
 
 from conformance.hub import Delete, Hub, Rename, Request, Response
-from conformance.hub.lz4 import decompress
-from conformance.hub.xet import EMPTY, named, read_xorb
+from conformance.hub.xet import EMPTY, Malformed, named, read_xorb
 
 
 @pytest.fixture
@@ -31,27 +30,17 @@ def commit(hub: Hub, path: str, sha256: str = SHA256) -> Response:
     return ask(hub, "POST", "/api/models/user/x/commit/main", b"\n".join(json.dumps(line).encode() for line in lines))
 
 
-@given(st.lists(st.one_of(st.binary(max_size=300), st.integers(1, 3000).map(lambda n: b"ab" * n))))
-def test_lz4_is_undone(parts: list[bytes]) -> None:
-    content = b"".join(parts)
-    assert decompress(lz4(content)) == content
-
-
-@given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
-def test_broken_lz4_is_an_error_or_another_content(content: bytes, at: int, byte: int) -> None:
-    frame = bytearray(lz4(content * 5))
-    frame[at % len(frame)] = byte
-    for broken in (bytes(frame), bytes(frame[:at])):
-        try:
-            decompress(broken)
-        except ValueError:
-            pass
-
-
 @given(st.binary(min_size=1, max_size=50), st.integers(0, 2))
 def test_every_way_to_pack_a_chunk(content: bytes, scheme: int) -> None:
     xorb = read_xorb(chunk(content, scheme) + b"XETBLOB footer")
     assert [xorb.unpacked(one) for one in xorb.chunks] == [content]
+
+
+def test_a_chunk_that_is_cut_off_cannot_be_unpacked() -> None:
+    packed = chunk(b"again " * 3000, 1)
+    xorb = read_xorb(b"\0" + (len(packed) - 18).to_bytes(3, "little") + packed[4:-10])
+    with pytest.raises(Malformed, match="a chunk cannot be unpacked"):
+        xorb.unpacked(xorb.chunks[0])
 
 
 def test_what_was_uploaded_is_read_back_without_xet(here: Hub) -> None:
