@@ -234,11 +234,11 @@ def _reach(chosen: argparse.Namespace) -> int:
 def _coverage(chosen: argparse.Namespace) -> int:
     known = coverage.reasons()
     covered, ended = [], {}
-    for path in sorted(chosen.reached, key=lambda path: Version(path.stem.rpartition("-")[2])):
-        try:
-            told = coverage.read(path)
-        except (OSError, ValueError) as error:
-            raise WrongInput(str(error)) from error
+    try:
+        tours = [coverage.read(path) for path in chosen.reached]
+    except (OSError, ValueError) as error:
+        raise WrongInput(str(error)) from error
+    for told in sorted(tours, key=lambda told: Version(told["surfaces"]["trl"].version)):
         for library in chosen.library or ["trl"]:
             covered.append(coverage.cover(told["surfaces"][library], told["asked"], known))
         ended[told["surfaces"]["trl"].version] = told["ended"]

@@ -122,11 +122,13 @@ def _module(question: dict[str, Any]) -> dict[str, Any]:
     name = question["module"]
     began = time.perf_counter()
     try:
+        step = f"{question['before']}()"
         if question["before"]:
             _load(question["before"])()
+        step = f"import {name}"
         module = _load(name)
     except Exception as error:
-        return {"error": f"import {name} fails: {_root(error)}"}
+        return {"error": f"{step} fails: {_root(error)}"}
     imported = time.perf_counter() - began
     live, remark = _open(module, name) if question["live"] else ({}, "no run was opened")
     began = time.perf_counter()
