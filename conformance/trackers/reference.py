@@ -65,16 +65,34 @@ class ReferenceTrackio(Tracker):
         from trackio.hub import shards
         from trackio.values import Decoder
 
-        rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "runs": []}
+        rows: list[dict[str, Any]] = []
+        its = set()
         for path, data in files.items():
-            table = path.split("/")[3]  # datasets/user/name/…
-            if table in rows:
-                rows[table] += shards.read(table, io.BytesIO(data))
-        its = {row["run_id"] for row in rows["runs"] if row["name"] == run}
-        for row in sorted(rows["metrics"], key=lambda row: (row["time"], row["seq"], row["place"])):
+            shard = shards.shard_of(path.split("/", 3)[3])  # datasets/user/name/…
+            if shard is None:
+                continue
+            found = shards.read(shard.table, io.BytesIO(data))
+            if shard.table == "runs":
+                its |= {row["run_id"] for row in found if row["name"] == run}
+            elif shard.table == "metrics":
+                rows += found
+            elif shard.table == shards.PENDING:
+                rows += self._settled(shard, found)
+        for row in sorted(rows, key=lambda row: (row["time"], row["seq"], row["place"])):
             if row["run_id"] in its:
                 value = row["value"] if row["json"] is None else Decoder()(json.loads(row["json"]))
                 yield Point(row["step"], row["key"], value.tolist() if hasattr(value, "tolist") else value)
+
+    @staticmethod
+    def _settled(shard: Any, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what is in the records of a text as rows of `metrics`, which a later push makes of it."""
+        from trackio.hub import shards
+
+        batch = shards.Batch(shard.run, {"project": "", "name": ""}, shard.writer, str)
+        for row in records:
+            batch.add([row["seq"], row["time"], row["kind"], row["step"], json.loads(row["json"])])
+        made = (io.BytesIO(data) for part, data in batch.shards() if part.table == "metrics")
+        return [row for data in made for row in shards.read("metrics", data)]
 
     def push_again(self, store: Path, run: str) -> None:
         # `trackio push`, for one run.
@@ -94,7 +112,6 @@ class ReferenceWandb(ReferenceTrackio):
 
     name = "reference-wandb"
     module = ("wandb",)
-    hub = Tracker.hub  # not claimed: `wandb.init` names no dataset
 
     def env(self, store: Path) -> Mapping[str, str]:
         from trackio.wandb import STAND_IN
@@ -106,9 +123,16 @@ class ReferenceWandb(ReferenceTrackio):
         return "wandb"
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        # What the callback sets on the summary has the trainer's name and no step.
-        for step, key, value in super().read(store, run):
-            yield Point(step, key if "/" in key else report_to_key(key), value)
+        yield from _keys(super().read(store, run))
+
+    def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point]:
+        yield from _keys(super().pushed(files, run))
+
+
+def _keys(points: Iterable[Point]) -> Iterable[Point]:
+    # What the callback sets on the summary has the trainer's name and no step.
+    for step, key, value in points:
+        yield Point(step, key if "/" in key else report_to_key(key), value)
 
 
 def _has_trackio() -> bool:

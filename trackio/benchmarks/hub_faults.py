@@ -39,8 +39,8 @@ EFFECTS: dict[str, Any] = {
     "503": Status(503),
 }
 
-#: Pushes of each writer before its last: tables, a text, tables of that and more, a text.
-FLUSHES, EVERY = 4, 2
+#: Pushes of each writer before its last: tables, a text, tables that take it in.
+FLUSHES, EVERY = 3, 2
 
 
 def work(top: Path, number: int, logs: int, runs: list[Any]) -> None:
