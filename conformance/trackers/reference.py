@@ -11,11 +11,22 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from conformance.tracker import Point, Table, Tracker, report_to_key
 from conformance.trainers import root
+
+
+def _pushes() -> bool:
+    """Whether the installed huggingface_hub is one that the extra `trackio[hub]` takes."""
+    try:
+        return Version(version("huggingface_hub")) >= Version("0.24")
+    except PackageNotFoundError:
+        return False
 
 
 class ReferenceTrackio(Tracker):
@@ -57,9 +68,11 @@ class ReferenceTrackio(Tracker):
     def key(self, key: str) -> str:
         return report_to_key(key)
 
-    def hub(self, repo: str) -> Mapping[str, str]:
-        # A replay lasts a moment: it pushes now and then, and waits for the last push less than half a minute.
-        return {"TRACKIO_DATASET_REPO": repo, "TRACKIO_PUSH_INTERVAL": "0.1", "TRACKIO_PUSH_TIMEOUT": "2"}
+    if _pushes():
+
+        def hub(self, repo: str) -> Mapping[str, str]:
+            # A replay lasts a moment: it pushes now and then, and waits for the last push less than half a minute.
+            return {"TRACKIO_DATASET_REPO": repo, "TRACKIO_PUSH_INTERVAL": "0.1", "TRACKIO_PUSH_TIMEOUT": "2"}
 
     def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point]:
         from trackio.hub import shards

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hubs import REPO, here, machine, more, no_waiting, push, pusher, requests, 
 
 from trackio.hub import push as push_module
 from trackio.hub import spool
-from trackio.hub.remote import Backoff, Conflict, Refused, Trouble, _wait
+from trackio.hub.remote import Backoff, Conflict, Refused, Trouble, _wait, token
 from trackio.hub.shards import shard_of
 
 
@@ -338,6 +340,12 @@ def test_the_client_being_offline(hub: Any, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Refused, match="HF_HUB_OFFLINE"):
         pusher(machine(tmp_path)).once()
     assert not hub.requests
+
+
+def test_a_client_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", ModuleType("huggingface_hub"))
+    with pytest.raises(Refused, match=r"this needs huggingface_hub 0\.24: pip install"):
+        token()
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def token() -> str | None:
             raise Refused(MISSING.format(name=name)) from None
     import huggingface_hub
 
+    if not hasattr(huggingface_hub, "get_token"):  # before 0.21
+        raise Refused(MISSING.format(name="huggingface_hub 0.24"))
     found: str | None = huggingface_hub.get_token()
     return found
 
