@@ -11,11 +11,22 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from conformance.tracker import Point, Table, Tracker, report_to_key
 from conformance.trainers import root
+
+
+def _pushes() -> bool:
+    """Whether the installed huggingface_hub is one that the extra `trackio[hub]` takes."""
+    try:
+        return Version(version("huggingface_hub")) >= Version("0.24")
+    except PackageNotFoundError:
+        return False
 
 
 class ReferenceTrackio(Tracker):
@@ -57,24 +68,44 @@ class ReferenceTrackio(Tracker):
     def key(self, key: str) -> str:
         return report_to_key(key)
 
-    def hub(self, repo: str) -> Mapping[str, str]:
-        # A replay lasts a moment: it pushes now and then, and waits for the last push less than half a minute.
-        return {"TRACKIO_DATASET_REPO": repo, "TRACKIO_PUSH_INTERVAL": "0.1", "TRACKIO_PUSH_TIMEOUT": "2"}
+    if _pushes():
+
+        def hub(self, repo: str) -> Mapping[str, str]:
+            # A replay lasts a moment: it pushes now and then, and waits for the last push less than half a minute.
+            return {"TRACKIO_DATASET_REPO": repo, "TRACKIO_PUSH_INTERVAL": "0.1", "TRACKIO_PUSH_TIMEOUT": "2"}
 
     def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point]:
         from trackio.hub import shards
         from trackio.values import Decoder
 
-        rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "runs": []}
+        rows: list[dict[str, Any]] = []
+        its = set()
         for path, data in files.items():
-            table = path.split("/")[3]  # datasets/user/name/…
-            if table in rows:
-                rows[table] += shards.read(table, io.BytesIO(data))
-        its = {row["run_id"] for row in rows["runs"] if row["name"] == run}
-        for row in sorted(rows["metrics"], key=lambda row: (row["time"], row["seq"], row["place"])):
+            shard = shards.shard_of(path.split("/", 3)[3])  # datasets/user/name/…
+            if shard is None:
+                continue
+            found = shards.read(shard.table, io.BytesIO(data))
+            if shard.table == "runs":
+                its |= {row["run_id"] for row in found if row["name"] == run}
+            elif shard.table == "metrics":
+                rows += found
+            elif shard.table == shards.PENDING:
+                rows += self._settled(shard, found)
+        for row in sorted(rows, key=lambda row: (row["time"], row["seq"], row["place"])):
             if row["run_id"] in its:
                 value = row["value"] if row["json"] is None else Decoder()(json.loads(row["json"]))
                 yield Point(row["step"], row["key"], value.tolist() if hasattr(value, "tolist") else value)
+
+    @staticmethod
+    def _settled(shard: Any, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what is in the records of a text as rows of `metrics`, which a later push makes of it."""
+        from trackio.hub import shards
+
+        batch = shards.Batch(shard.run, {"project": "", "name": ""}, shard.writer, str)
+        for row in records:
+            batch.add([row["seq"], row["time"], row["kind"], row["step"], json.loads(row["json"])])
+        made = (io.BytesIO(data) for part, data in batch.shards() if part.table == "metrics")
+        return [row for data in made for row in shards.read("metrics", data)]
 
     def push_again(self, store: Path, run: str) -> None:
         # `trackio push`, for one run.
@@ -94,7 +125,6 @@ class ReferenceWandb(ReferenceTrackio):
 
     name = "reference-wandb"
     module = ("wandb",)
-    hub = Tracker.hub  # not claimed: `wandb.init` names no dataset
 
     def env(self, store: Path) -> Mapping[str, str]:
         from trackio.wandb import STAND_IN
@@ -106,9 +136,16 @@ class ReferenceWandb(ReferenceTrackio):
         return "wandb"
 
     def read(self, store: Path, run: str) -> Iterable[Point]:
-        # What the callback sets on the summary has the trainer's name and no step.
-        for step, key, value in super().read(store, run):
-            yield Point(step, key if "/" in key else report_to_key(key), value)
+        yield from _keys(super().read(store, run))
+
+    def pushed(self, files: Mapping[str, bytes], run: str) -> Iterable[Point]:
+        yield from _keys(super().pushed(files, run))
+
+
+def _keys(points: Iterable[Point]) -> Iterable[Point]:
+    # What the callback sets on the summary has the trainer's name and no step.
+    for step, key, value in points:
+        yield Point(step, key if "/" in key else report_to_key(key), value)
 
 
 def _has_trackio() -> bool:

@@ -209,6 +209,7 @@ class HonestWandb(ReferenceWandb):
     """The reference behind the name `wandb`, from the moment it is attached: all of this folder share a warm parent."""
 
     name = "honest-wandb"
+    hub = Tracker.hub  # not claimed: no faulty one of these pushes
 
     def env(self, store: Path) -> Mapping[str, str]:
         return {}

@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 CHILD = """
 import json, os, sys, time
@@ -58,14 +60,23 @@ TOKEN = "hf_" + "b" * 34
 
 def counted(keys: int, flushes: int) -> str:
     """Push 1,000 logs of so many numbers in so many flushes and a last one; return a line of the table."""
-    from conformance.hub import memory_hub
+    from conformance.hub import Request, Response, memory_hub
 
     import trackio
     from trackio.hub.push import Pusher
     from trackio.hub.remote import Remote
 
+    heads = 0
+
+    def count(state: Any, request: Request, proceed: Callable[[], Response]) -> Response:
+        nonlocal heads
+        heads += len(f"{request.method} {request.path} HTTP/1.1\r\n\r\n")
+        heads += sum(len(name) + len(value) + 4 for name, value in request.headers.items())
+        return proceed()
+
     draw = random.Random(0)
     with memory_hub() as hub:
+        hub.fail(with_=count, times=None)
         run = trackio.init("p", resume="never")
         pusher = Pusher(Remote("user/data"), [str(run.folder)])
         starts = []
@@ -75,18 +86,18 @@ def counted(keys: int, flushes: int) -> str:
                 starts.append(len(hub.requests))
                 pusher.once()
         journal = sum(path.stat().st_size for path in Path(str(run.folder)).glob("w-*"))
-        last = len(hub.requests)
+        starts.append(len(hub.requests))
         trackio.finish()
         while pusher.once(final=True):
             pass
-        flush = hub.requests[starts[-1] : last]
         sent, received = (sum(getattr(each, what) for each in hub.requests) for what in ("sent", "received"))
-        routes = Counter(each.path.split("?")[0].rsplit("/", 1)[-1] for each in flush)
-        kinds = {"main": "commit or preupload", "whole": "upload"}
-        told = ", ".join(f"{count} {kinds.get(name, name)}" for name, count in routes.items())
+        # The first one also looks at the repository and makes it.
+        each = Counter(end - start for start, end in pairwise(starts[1:]))
+        told = ", ".join(f"{times} of {requests}" for requests, times in sorted(each.items()))
         return (
-            f"{keys:7} {flushes:8} {journal / 1e6:8.2f} {sent / 1e6:8.2f} {received / 1e6:9.2f} "
-            f"{len(hub.requests):9} {len(hub.commits('user/data')) - 1:8}   {told}"
+            f"{keys:7} {flushes:8} {journal / 1e6:8.2f} {sent / 1e6:8.3f} {heads / 1e6:8.3f} "
+            f"{received / 1e6:9.2f} {len(hub.requests):9} {len(hub.commits('user/data')) - 1:8}   "
+            f"{told}; {(starts[-1] - starts[1]) / (flushes - 1):.2f} on average"
         )
 
 
@@ -125,7 +136,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TRACKIO_DIR": folder, "TRACKIO_SYSTEM": "0"}
         print(
-            "1,000 logs: numbers, flushes | journal, sent, received (MB) | requests, commits | of one flush"
+            "1,000 logs: numbers, flushes | journal, sent, headers, received (MB) | requests, commits "
+            "| requests of the flushes after the first"
         )
         for keys, flushes in ((5, 100), (5, 5), (21, 100), (21, 5)):
             print(counted(keys, flushes), flush=True)

@@ -39,8 +39,8 @@ EFFECTS: dict[str, Any] = {
     "503": Status(503),
 }
 
-#: Pushes of each writer before its last.
-FLUSHES = 1
+#: Pushes of each writer before its last: tables, a text, tables that take it in.
+FLUSHES, EVERY = 3, 2
 
 
 def work(top: Path, number: int, logs: int, runs: list[Any]) -> None:
@@ -87,7 +87,7 @@ def main() -> int:
     os.environ["TRACKIO_SYSTEM"] = "0"
     # The client sleeps seconds between its own attempts.
     http.time = SimpleNamespace(**{**vars(time), "sleep": lambda wait: None})
-    push_module.MANY = FLUSHES  # so that the last push makes one shard of several
+    push_module.EVERY, push_module.MANY = EVERY, 2  # so that the last push makes one shard of several
     stack = next(name for name in ("httpx2", "httpx", "requests") if hasattr(http, name))
     print(
         f"huggingface_hub {huggingface_hub.__version__} ({stack}), {args.writers} writers, {args.logs} logs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,32 +64,41 @@ def push(its: Pusher, final: bool = False, attempts: int = 40) -> None:
 
 def tables(hub: Any, repo: str = REPO) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each table of a dataset."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     for path, data in hub.files(repo, "dataset").items():
         if path.endswith(".parquet"):
             table = path.partition("/")[0]
-            found.setdefault(table, []).extend(shards.read(table, io.BytesIO(data)))
-    return found
+            rows.setdefault(table, []).extend(shards.read(table, io.BytesIO(data)))
+    return rows
 
 
 def twice(hub: Any, repo: str = REPO) -> list[Any]:
-    """Return what is in a dataset more than once."""
-    rows = tables(hub, repo)
-    count = Counter(
-        (row["run_id"], row["writer"], row["seq"], row.get("place"))
-        for table in shards.TABLES
-        for row in rows.get(table, [])
-    )
-    return [identity for identity, times in count.items() if times > 1]
+    """Return what is in a dataset more than once, in its tables or in texts."""
+    tables: Counter[Any] = Counter()
+    texts: Counter[Any] = Counter()
+    for shard, rows in found(hub, repo):
+        for row in rows:
+            record = (shard.run, shard.writer, row["seq"])
+            if shard.table == shards.PENDING:
+                texts[record] += 1
+            else:
+                tables[(*record, row.get("place"))] += 1
+    texts.update({cell[:3] for cell in tables} & texts.keys())
+    return [identity for identity, times in (tables | texts).items() if times > 1]
+
+
+def found(hub: Any, repo: str = REPO) -> Iterator[tuple[shards.Shard, list[dict[str, Any]]]]:
+    """Yield the shards of a dataset, and what is in them."""
+    for path, data in hub.files(repo, "dataset").items():
+        if (shard := shards.shard_of(path)) is not None:
+            yield shard, shards.read(shard.table, io.BytesIO(data))
 
 
 def there(hub: Any, repo: str = REPO) -> Records:
     """Return the records in a dataset."""
     parts: dict[tuple[str, str], list[Any]] = {}
-    for path, data in hub.files(repo, "dataset").items():
-        if (shard := shards.shard_of(path)) is not None:
-            rows = shards.read(shard.table, io.BytesIO(data))
-            parts.setdefault((shard.run, shard.writer), []).append((shard.table, rows))
+    for shard, rows in found(hub, repo):
+        parts.setdefault((shard.run, shard.writer), []).append((shard.table, rows))
     return {
         writer: [[*record[:4], orjson.loads(record[4])] for record in shards.records(its)]
         for writer, its in parts.items()
@@ -97,13 +107,13 @@ def there(hub: Any, repo: str = REPO) -> Records:
 
 def here(*runs: Run) -> Records:
     """Return the records in the folders of runs."""
-    found: Records = {}
+    records: Records = {}
     for run in runs:
         info = read_info(str(run.folder))
         assert info is not None
         for path in journals(str(run.folder)):
-            found[shards.run_key(info), writer_of(path)] = list(read(path))
-    return found
+            records[shards.run_key(info), writer_of(path)] = list(read(path))
+    return records
 
 
 def requests(hub: Any, start: int = 0) -> list[str]:

@@ -30,7 +30,8 @@ STRIDE = 7
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     no_waiting(monkeypatch)
-    # One shard instead of two is enough to see that compaction loses nothing.
+    # A text of two pushes, and one shard instead of two, are enough to see that neither loses anything.
+    monkeypatch.setattr(push_module, "EVERY", 2)
     monkeypatch.setattr(push_module, "MANY", 2)
 
 
@@ -40,6 +41,10 @@ def four(hub: Any, top: Path) -> None:
     pushers = [pusher(run) for run in runs]
     for its in pushers:
         push(its)
+    for _ in range(3):  # a text, tables that take it in, a text
+        for run, its in zip(runs, pushers, strict=True):
+            more(run, 5)
+            push(its)
     for run, its in zip(runs, pushers, strict=True):
         more(run, 5)
         run.finish()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hubs import REPO, here, machine, more, no_waiting, push, pusher, requests, 
 
 from trackio.hub import push as push_module
 from trackio.hub import spool
-from trackio.hub.remote import Backoff, Conflict, Refused, Trouble, _wait
+from trackio.hub.remote import Backoff, Conflict, Refused, Trouble, _wait, token
 from trackio.hub.shards import shard_of
 
 
@@ -43,7 +45,7 @@ def test_what_a_push_makes(hub: Any, tmp_path: Path) -> None:
     assert there(hub) == here(run)
     first, made = hub.commits(REPO)[0], hub.commits(REPO)[1:]
     assert first.title == "trackio: 11 records of 1 run" and len(made) == 1, "one commit, after the Hub's own"
-    assert list(marks(run).values()) == [[Path(run._journal.path).stat().st_size, 11]]
+    assert list(marks(run).values()) == [[size := Path(run._journal.path).stat().st_size, 11, size]]
 
 
 def test_a_public_dataset_is_asked_for(hub: Any, tmp_path: Path) -> None:
@@ -53,21 +55,26 @@ def test_a_public_dataset_is_asked_for(hub: Any, tmp_path: Path) -> None:
     assert not hub.repo(REPO).private
 
 
-def test_a_flush_is_one_commit_and_asks_nothing_else(hub: Any, tmp_path: Path) -> None:
+def test_a_flush_is_one_request_and_every_sixth_makes_tables(hub: Any, tmp_path: Path) -> None:
     run = machine(tmp_path)
     its = pusher(run)
     its.once()
-    for _ in range(3):
+    for flush in range(1, 13):
         more(run, 10)
         start = len(hub.requests)
         its.once()
-        # What the client itself sends: where to put a file, the large one, the commit. No look, no download.
         sent = requests(hub, start)
-        assert sent == ["POST preupload", "POST batch", "PUT whole", "POST verify", "POST commit"]
+        if flush % 6:
+            assert sent == ["POST commit"]
+        else:
+            # What the client sends for a large file; older ones ask first whether it is one. No look at it.
+            assert sent[-4:] == ["POST batch", "PUT whole", "POST verify", "POST commit"] and len(sent) <= 5
+            assert shards(hub, "pending") == []
+        assert there(hub) == here(run) and twice(hub) == []
     start = len(hub.requests)
     its.once()
     assert requests(hub, start) == [], "nothing new, nothing sent"
-    assert shards(hub) == [(0, 10), (11, 20), (21, 30), (31, 40)], "and none was changed"
+    assert shards(hub) == [(0, 10), (11, 70), (71, 130)]
 
 
 def test_all_runs_that_are_pending_go_in_one_commit(hub: Any, tmp_path: Path) -> None:
@@ -113,13 +120,18 @@ def test_a_torn_end_waits_and_damage_is_told(hub: Any, tmp_path: Path) -> None:
     assert found[-1][0] == 10
 
 
-def test_the_end_makes_one_shard_of_many_in_one_commit(hub: Any, tmp_path: Path) -> None:
+def test_the_end_makes_one_shard_of_many_in_one_commit(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module, "EVERY", 2)
+    monkeypatch.setattr(push_module, "MANY", 3)
     run = machine(tmp_path)
     its = pusher(run)
     for _ in range(5):
         its.once()
         more(run, 10)
     run.finish()
+    assert len(shards(hub)) == 3 and shards(hub, "pending") == []
     commits = len(hub.commits(REPO))
     push(its, final=True)
     assert shards(hub) == [(0, 61)] == shards(hub, "runs") and len(hub.commits(REPO)) == commits + 1
@@ -128,7 +140,11 @@ def test_the_end_makes_one_shard_of_many_in_one_commit(hub: Any, tmp_path: Path)
     assert len(hub.commits(REPO)) == commits + 1, "and then there is nothing left to do"
 
 
-def test_shards_are_not_made_one_from_a_journal_that_is_not_whole(hub: Any, tmp_path: Path) -> None:
+def test_shards_are_not_made_one_from_a_journal_that_is_not_whole(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module, "EVERY", 1)
+    monkeypatch.setattr(push_module, "MANY", 4)
     run = machine(tmp_path)
     its = pusher(run)
     for _ in range(5):
@@ -176,7 +192,8 @@ def test_a_process_that_dies_after_the_commit_sends_nothing_twice(
     no_waiting(monkeypatch)
     more(run, 5)
     pusher(run).once()
-    assert shards(hub) == [(0, 10), (11, 15)] and there(hub) == here(run) and twice(hub) == []
+    assert (shards(hub), shards(hub, "pending")) == ([(0, 10)], [(11, 15)])
+    assert there(hub) == here(run) and twice(hub) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"repos":{"user/data":{"writers":7}}}', b"\xff"])
@@ -246,12 +263,13 @@ def test_what_only_the_user_can_mend_is_refused(hub: Any, tmp_path: Path, status
     assert there(hub) == here(run)
 
 
-def test_a_full_account(hub: Any, tmp_path: Path) -> None:
+def test_a_full_account(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_module, "EVERY", 1)  # a text is no large file
     run = machine(tmp_path)
     its = pusher(run)
     its.once()
     more(run, 5)
-    hub.fail("POST /api/datasets/*", with_=Quota(0))
+    hub.fail("POST *", with_=Quota(0))
     with pytest.raises(Refused):
         its.once()
     hub.state.users["user"].quota = None
@@ -322,6 +340,12 @@ def test_the_client_being_offline(hub: Any, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Refused, match="HF_HUB_OFFLINE"):
         pusher(machine(tmp_path)).once()
     assert not hub.requests
+
+
+def test_a_client_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", ModuleType("huggingface_hub"))
+    with pytest.raises(Refused, match=r"this needs huggingface_hub 0\.24: pip install"):
+        token()
 
 
 @pytest.mark.parametrize(

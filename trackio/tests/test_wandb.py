@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hubs
 import numpy
 import pandas
 import pytest
@@ -342,3 +343,24 @@ def test_termwarn(capsys: pytest.CaptureFixture[str]) -> None:
         wandb.termwarn("twice")
     err = capsys.readouterr().err
     assert err.count("once") == 1 and err.count("twice") == 2
+
+
+# -- a dataset
+# ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_dataset_of_the_environment_is_pushed_to(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DATASET_REPO", "user/data")
+    run = wandb.init(project="p", name="n")
+    wandb.log({"loss": 0.5}, step=1)
+    wandb.finish()
+    assert hubs.there(hub) == hubs.here(run._kept) and hub.repo("user/data").private
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_a_mode_that_sends_nothing(hub: Any, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("TRACKIO_DATASET_REPO", "user/data")
+    wandb.init(project="p", name="n", mode=mode)
+    wandb.log({"loss": 0.5}, step=1)
+    wandb.finish()
+    assert not hub.requests

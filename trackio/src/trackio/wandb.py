@@ -81,6 +81,9 @@ _ELSEWHERE = {
     "mode": ("mode", "WANDB_MODE"),
 }
 
+#: Modes in which nothing is pushed to a dataset (wandb 0.31.0, sdk/wandb_settings.py, `mode`).
+_LOCAL = ("disabled", "offline", "dryrun")
+
 #: Folders of runs in the mode `disabled`; they go when the process ends.
 _disabled: list[Any] = []
 _said: set[str] = set()
@@ -169,11 +172,12 @@ def init(
     `name` is only shown). `resume="allow"` continues the run of that id, or without one of that name, or
     begins it; `"must"` raises UsageError if there is none. While a run is open it is returned as it is;
     `reinit=True` finishes it first. `mode="disabled"` keeps the run in a folder that goes with the process;
-    other modes are the same here. `config` is a dict or has attributes, from which the keys in
-    `config_exclude_keys` are left out. `group`, `job_type`, `tags`, `notes` and `entity` are kept in the
-    configuration, as `_wandb`. What is None is taken from `settings`, then from the environment
-    (`WANDB_PROJECT`, `WANDB_NAME`, …). `dir` is accepted: runs are kept in `$TRACKIO_DIR`.
-    Unknown keywords warn once.
+    other modes are the same here. The run is pushed to the dataset `$TRACKIO_DATASET_REPO`, as `trackio.init`
+    does it, except in the modes `offline` and `disabled`. `config` is a dict or has attributes, from which
+    the keys in `config_exclude_keys` are left out. `group`, `job_type`, `tags`, `notes` and `entity` are kept
+    in the configuration, as `_wandb`. What is None is taken from `settings`, then from the environment
+    (`WANDB_PROJECT`, `WANDB_NAME`, …). `dir` is accepted: runs are kept in `$TRACKIO_DIR`. Unknown keywords
+    warn once.
     """
     for keyword in ignored:
         warn_once(f"wandb.init() does not know the keyword {keyword!r}")
@@ -198,7 +202,13 @@ def init(
         "mode": mode,
     }
     asked = {key: _elsewhere(key, settings) if value is None else value for key, value in given.items()}
-    run = shape(_start(asked))
+    kept = _start(asked)
+    if os.environ.get("TRACKIO_DATASET_REPO") and asked["mode"] not in _LOCAL:
+        from . import hub
+
+        if (repo := hub.named()) is not None:
+            hub.attach(kept, repo)
+    run = shape(kept)
     run._tell(asked)
     if config is not None:
         values = _as_dict(config)

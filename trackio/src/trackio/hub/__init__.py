@@ -2,6 +2,7 @@
 
     metrics|tables|system/<run>/<writer>-<first>-<last>.parquet   logged values, a row each; see `shards.py`
     runs/<run>/<writer>-<first>-<last>.parquet                    who wrote, configuration, status, artifacts
+    pending/<run>/<writer>-<first>-<last>.b85                     records that are not yet in these tables
     experiments/<run>/run.parquet                                 the origin's ten columns, a row per run
     files/<sha256>                                                contents too large for a cell
     README.md                                                     the card, whose `configs` make them tables

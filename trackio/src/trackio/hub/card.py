@@ -9,13 +9,14 @@ import orjson
 
 from ..api import StoredRun
 from ..journal import ends, journals
-from .shards import TABLES, Hide, _shown
+from .shards import TABLES, _shown
+from .texts import Hide
 
 VIEW = "experiments"
 
 #: The view holds so many logs of a run at most, evenly spaced, the first and the last included; a run of a
 #: million would otherwise be sent a second time as text. `metrics` has them all.
-LOGS = 200
+LOGS = 100
 
 CONFIGS = [
     {"config_name": name, "data_files": f"{name}/**/*.parquet", **({"default": True} if not place else {})}
@@ -40,8 +41,10 @@ columns `run_id, writer, seq, place, time, step, key, value, json`; `json` is th
 in `value` is not. `experiments` has a row per run, written when it begins and when it ends. A table that
 nothing was logged to is not there.
 
-`trackio pull {repo}` brings the runs back as they were. A file of rows is never changed; several are made
-one when a run ends. `files/` holds contents by their SHA-256.
+`trackio pull {repo}` brings the runs back as they were. While a run goes on, its latest records are in
+`pending/` first and come into the tables together, half an hour later at the usual pace, and when it ends; a
+pull has them at once. A file of rows is never changed; many are made one when a run ends. `files/` holds
+contents by their SHA-256.
 """
 
 

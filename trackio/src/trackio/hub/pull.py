@@ -23,7 +23,7 @@ from ..values import Decoder
 from ..verify import _references
 from .remote import Listing, Remote
 from .shards import Shard, read, records, shard_of
-from .spool import Ledger
+from .spool import Ledger, Mark
 
 Tell = Callable[[str], None]
 
@@ -97,7 +97,8 @@ def _run(
         count += came
         if came:
             end = os.stat(path).st_size
-            ledger.entry(remote.repo)["writers"][writer] = [end, max(there) + 1]
+            # How much of it is in the tables, a push finds out.
+            ledger.entry(remote.repo)["writers"][writer] = list(Mark(end, max(there) + 1, 0))
     files = _files(remote, base, folder, wanted)
     ledger.entry(remote.repo)
     ledger.save()

@@ -3,14 +3,19 @@
 Which records are there is read from the names of the shards, and every commit names the commit it was
 planned on. So a push that was cut off at any point, repeated, or made by two processes at once neither loses
 a record nor brings one twice: what was planned on an old head is refused, and planned again.
+
+A writer's first push, its last, and every sixth between make tables. That is Parquet, which takes a request
+for a link, two for each file, and the commit. The others put a text into the commit, one request in all; the
+next push that makes tables makes them of its records too, and removes it (`texts.py`).
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import chain, groupby
 from typing import Any
 
 from ..api import StoredRun
@@ -21,15 +26,19 @@ from ..verify import _references
 from . import card
 from .redact import Redactor
 from .remote import Backoff, HubError, Listing, Refused, Remote
-from .shards import TABLES, Batch, Record, Shard, arrow, parquet, run_key, shard_of
-from .spool import Ledger, alone, part, writer_of
+from .shards import PENDING, TABLES, Batch, Shard, arrow, parquet, run_key, shard_of
+from .spool import Ledger, Mark, Part, alone, part, writer_of
+from .texts import Record, pack
 
 #: Bytes of journals in one commit, about.
 BATCH = 16 << 20
 
+#: Of so many pushes of a writer one makes tables, half an hour at the default pace; or of so many bytes.
+EVERY, SMALL = 6, 512 << 10
+
 #: A writer's shards of a table become one at the end of its run when they are so many, and its journal is no
-#: longer than so many bytes.
-MANY, COMPACT = 4, 64 << 20
+#: longer than so many bytes. All of it is sent once more for that.
+MANY, COMPACT = 20, 64 << 20
 
 #: Contents of artifacts in one commit, in bytes and in files; larger files go only when asked for.
 CONTENTS, FILES, LARGE = 64 << 20, 100, 8 << 20
@@ -164,12 +173,12 @@ class _Plan:
                 stored = StoredRun(folder, info, strict=False)
                 self.add[view] = parquet([arrow(card.VIEW, [card.experiment(stored, run, self.hide)])])
 
-    def take(self, folder: str, batch: Batch, bodies: Iterable[Any]) -> None:
-        """Add a batch's shards, and what its records keep as files."""
-        for shard, data in batch.shards():
+    def take(self, folder: str, shards: Iterable[tuple[Shard, bytes]], records: list[Record]) -> None:
+        """Add shards, and what their records keep as files."""
+        for shard, data in shards:
             self.add[shard.path] = data
-        for body in bodies:
-            for digest in _references(body):
+        for record in records:
+            for digest in _references(record[4]):
                 self.file(folder, str(digest))
 
     def file(self, folder: str, digest: str) -> int:
@@ -235,67 +244,101 @@ class _Writer:
     ) -> None:
         self.plan, self.folder, self.run, self.info, self.path = plan, folder, run, info, path
         self.there = there
-        self.spans = sorted({(shard.first, shard.last) for shard in there})
+        self.texts = [shard for shard in there if shard.table == PENDING]
+        self.tables = [shard for shard in there if shard.table != PENDING]
 
-    def _batch(self) -> Batch:
-        pause = self.plan.pusher.pause
-        return Batch(self.run, self.info, writer_of(self.path), self.plan.hide, pause)
+    def rest(self, mark: Mark) -> Mark:
+        """Add the records that are not there, and return the next mark. Raises OSError."""
+        plan, size = self.plan, os.stat(self.path).st_size
+        if mark.offset > size or (mark.following and not _covered(mark.following - 1, _spans(self.there))):
+            mark = Mark(0, 0, 0)  # another journal, or another repository, than the mark was of
+        if mark.offset == size and not (plan.final and mark.settled < size):
+            return mark
+        found = self._read(mark.settled)
+        plan._left -= found.end - mark.settled
+        plan.more |= plan._left <= 0 and found.end < size
+        new = list(chain(*_stretches(found.records, self.there)))
+        plan.records += len(new)
+        settled = mark.settled
+        if new and self._is_small(new, found.end - settled):
+            text = Shard(PENDING, self.run, writer_of(self.path), new[0][0], new[-1][0])
+            plan.take(self.folder, [(text, pack(new, plan.hide, plan.pusher.pause))], new)
+        elif new or plan.final:
+            self._settle(found)
+            settled = found.end
+        following = max([mark.following, *(record[0] + 1 for record in found.records)])
+        return Mark(found.end, following, settled)
 
-    def _covered(self, sequence: int) -> bool:
-        return any(first <= sequence <= last for first, last in self.spans)
+    def _read(self, start: int) -> Part:
+        found = part(self.path, start, self.plan._left, self.plan.pusher.pause)
+        # A text is settled whole or not at all.
+        if found.records and any(text.first <= found.records[-1][0] < text.last for text in self.texts):
+            more = part(self.path, found.end, SMALL, self.plan.pusher.pause)
+            found = Part(found.records + more.records, more.end, found.damaged + more.damaged)
+        return found
 
-    def rest(self, mark: tuple[int, int]) -> tuple[int, int]:
-        """Add the records after `mark` that are not there, and return the next mark. Raises OSError."""
-        offset, following = mark
-        size = os.stat(self.path).st_size
-        if offset > size or (following and not self._covered(following - 1)):
-            offset, following = 0, 0  # another journal, or another repository, than the mark was of
-        found = part(self.path, offset, self.plan._left, self.plan.pusher.pause)
-        self.plan._left -= found.end - offset
-        self.plan.more |= self.plan._left <= 0 and found.end < size
+    def _is_small(self, new: list[Record], size: int) -> bool:
+        # A text that never had a record could not be told from one whose journal has lost it since.
+        gapless = new[-1][0] - new[0][0] + 1 == len(new)
+        due = len(self.texts) + 1 >= EVERY or size > SMALL or not self.tables
+        return gapless and not (due or self.plan.final or self.plan._left <= 0)
+
+    def _settle(self, found: Part) -> None:
+        """Add tables of the records, also of those in texts, and delete these."""
         if found.damaged:
             self.plan.pusher.tell(f"{self.path}: {found.damaged} damaged records are not sent")
-        # A shard's name promises all records between its first and its last: none may be there already.
-        stretch: list[Record] = []
-        for record in found.records:
-            if self._covered(record[0]):
-                self._send(stretch)
-                stretch = []
-            else:
-                stretch.append(record)
-        self._send(stretch)
-        return found.end, max([following, *(record[0] + 1 for record in found.records)])
+        here = {record[0] for record in found.records}
+        settled = [text for text in self.texts if here.issuperset(range(text.first, text.last + 1))]
+        self.plan.delete |= {text.path for text in settled}
+        for stretch in _stretches(found.records, [shard for shard in self.there if shard not in settled]):
+            self._send(stretch)
 
     def _send(self, records: list[Record]) -> None:
-        if records:
-            batch = self._batch()
-            for record in records:
-                batch.add(record)
-            self.plan.take(self.folder, batch, (record[4] for record in records))
-            self.plan.records += len(records)
+        plan = self.plan
+        batch = Batch(self.run, self.info, writer_of(self.path), plan.hide, plan.pusher.pause)
+        for record in records:
+            batch.add(record)
+        plan.take(self.folder, batch.shards(), records)
 
-    def whole(self) -> tuple[int, int] | None:
+    def whole(self) -> Mark | None:
         """Add one shard a table instead of many, and return the next mark; None if that is not due.
 
         It is made from the journal, and only from one that is whole: nothing that is there may be lost.
         Raises OSError.
         """
-        counts = [sum(shard.table == table for shard in self.there) for table in TABLES]
+        counts = [sum(shard.table == table for shard in self.tables) for table in TABLES]
         if max(counts) < MANY or os.stat(self.path).st_size > COMPACT:
             return None
         found = part(self.path, 0, COMPACT, self.plan.pusher.pause)
         sequences = [record[0] for record in found.records]
         if found.damaged or not sequences or sequences != list(range(sequences[0], sequences[-1] + 1)):
             return None
-        if self.spans[0][0] < sequences[0] or self.spans[-1][1] > sequences[-1]:
+        spans = _spans(self.there)
+        if spans[0][0] < sequences[0] or spans[-1][1] > sequences[-1]:
             return None
-        sent = sum(map(self._covered, sequences))
-        before = self.plan.records
         self._send(found.records)
-        self.plan.records = before + len(sequences) - sent
+        self.plan.records += sum(not _covered(sequence, spans) for sequence in sequences)
         self.plan.delete |= {shard.path for shard in self.there} - self.plan.add.keys()
         self.plan._left -= found.end
-        return found.end, sequences[-1] + 1
+        return Mark(found.end, sequences[-1] + 1, found.end)
+
+
+def _spans(shards: Iterable[Shard]) -> list[tuple[int, int]]:
+    return sorted({(shard.first, shard.last) for shard in shards})
+
+
+def _covered(sequence: int, spans: list[tuple[int, int]]) -> bool:
+    return any(first <= sequence <= last for first, last in spans)
+
+
+def _stretches(records: Iterable[Record], shards: Iterable[Shard]) -> Iterator[list[Record]]:
+    """Yield records that are in no shard, in pieces with none between that is in one: a shard's name promises
+    all records between its first and its last, and none may be there already.
+    """
+    spans = _spans(shards)
+    for covered, stretch in groupby(records, lambda record: _covered(record[0], spans)):
+        if not covered:
+            yield list(stretch)
 
 
 def _digests(line: bytes) -> list[str]:

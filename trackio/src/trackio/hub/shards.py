@@ -2,8 +2,8 @@
 
 A shard holds the records `first` to `last` of one writer of one run, as far as they belong to its table. It
 is called `<table>/<run>/<writer>-<first>-<last>.parquet` and never changed: who lists the names knows which
-records are there. So a push whose outcome is unknown is not repeated but looked up, and writers never touch
-each other's files.
+records are there. The shard of a small push is `pending/….b85`, a text with all of these records. So a push
+whose outcome is unknown is not repeated but looked up, and writers never touch each other's files.
 
 `metrics`, `tables` and `system` have a row per logged value: `run_id, writer, seq, place, time, step, key,
 value, json`. `value` is the number as a double, null for what is none; `json` is the value as the journal has
@@ -16,28 +16,29 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from ..paths import key
 from ..values import MARK, Decoder, Encoder
+from .texts import Hide, Pause, Record, hidden, unpack
 
 VALUES = ("metrics", "tables", "system")
 TABLES = (*VALUES, "runs")
 
+#: Where texts are that are to become shards of the tables.
+PENDING = "pending"
+
 #: Marked values that are numbers; see `values.py`.
 _NUMBERS = {"float", "int", "scalar", "enum"}
 _RICH = {"table", "image", "trace", "histogram", "video", "audio", "html", "markdown"}
-_NAME = re.compile(r"([^/]+)/([^/]+)/(.+)-(\d{9,})-(\d{9,})\.parquet")
+_NAME = re.compile(r"([^/]+)/([^/]+)/(.+)-(\d{9,})-(\d{9,})(\.\w+)")
 
 #: Rows that are converted at once, which takes a millisecond or two. Meanwhile no other thread runs.
 ROWS = 1000
-
-Record = list[Any]
-Pause = Callable[[], None]
-Hide = Callable[[str], str]
 
 
 class Shard(NamedTuple):
@@ -52,15 +53,19 @@ class Shard(NamedTuple):
     @property
     def path(self) -> str:
         """The path within the repository."""
-        return f"{self.table}/{self.run}/{self.writer}-{self.first:09d}-{self.last:09d}.parquet"
+        return f"{self.table}/{self.run}/{self.writer}-{self.first:09d}-{self.last:09d}{_ending(self.table)}"
 
 
 def shard_of(path: str) -> Shard | None:
     """Return what `path` says, None if it is no shard's."""
     match = _NAME.fullmatch(path)
-    if match is None or match[1] not in TABLES:
+    if match is None or match[1] not in (*TABLES, PENDING) or match[6] != _ending(match[1]):
         return None
     return Shard(match[1], match[2], match[3], int(match[4]), int(match[5]))
+
+
+def _ending(table: str) -> str:
+    return ".b85" if table == PENDING else ".parquet"
 
 
 def schema(table: str) -> Any:
@@ -98,7 +103,8 @@ def parquet(parts: list[Any]) -> bytes:
     import pyarrow.parquet as pq
 
     names = parts[0].column_names
-    # A flush may be ten rows: without statistics and Arrow's own copy of the schema a footer takes half.
+    # A shard may be ten rows: without statistics and Arrow's own copy of the schema a footer takes half, and
+    # what is the same in many rows zstd makes smaller than a dictionary does.
     deltas = {"seq", "time", "step", "created"} & set(names)
     encodings = dict.fromkeys(deltas, "DELTA_BINARY_PACKED")
     if "value" in names:
@@ -109,7 +115,7 @@ def parquet(parts: list[Any]) -> bytes:
         sink,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[name for name in names if name not in encodings],
+        use_dictionary=False,
         column_encoding=encodings,
         write_statistics=False,
         store_schema=False,
@@ -150,13 +156,13 @@ class Batch:
             self.first = sequence
         self.last = sequence
         if kind not in ("log", "sys"):
-            text = self._text(body)
+            text = hidden(body, self._hide)
             row = (self.run, self.writer, sequence, moment, kind, step, *self._info, text)
             self._row("runs", row)
             return
         usual = "metrics" if kind == "log" else "system"
         if type(body) is not dict or not body:
-            row = (self.run, self.writer, sequence, 0, moment, step, None, None, self._text(body))
+            row = (self.run, self.writer, sequence, 0, moment, step, None, None, hidden(body, self._hide))
             self._row(usual, row)
             return
         for place, (name, raw) in enumerate(body.items()):
@@ -164,7 +170,7 @@ class Batch:
                 shown = self._keys[name] = self._hide(name)
             plain = type(raw) is float
             table = usual if plain or kind == "sys" or not is_rich(raw) else "tables"
-            cell = (raw, None) if plain else (number(raw), self._text(raw))
+            cell = (raw, None) if plain else (number(raw), hidden(raw, self._hide))
             row = (self.run, self.writer, sequence, place, moment, step, shown, *cell)
             self._row(table, row)
 
@@ -178,10 +184,6 @@ class Batch:
         if rows := self._rows.pop(table, None):
             self._parts.setdefault(table, []).append(arrow(table, rows))
             self._pause()
-
-    def _text(self, raw: Any) -> str:
-        text = orjson.dumps(raw).decode()
-        return text if len(text) < 8 else self._hide(text)
 
     def shards(self) -> Iterator[tuple[Shard, bytes]]:
         """Yield a shard for each table that has rows."""
@@ -224,6 +226,8 @@ def read(table: str, source: Any) -> list[dict[str, Any]]:
 
     Raises ImportError without pyarrow, ValueError (pyarrow's ArrowInvalid) or OSError for what is no shard.
     """
+    if table == PENDING:
+        return unpack(Path(source).read_bytes() if isinstance(source, str) else source.read())
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -245,7 +249,7 @@ def records(parts: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[tuple
     others: dict[int, dict[str, Any]] = {}
     for table, rows in parts:
         for row in rows:
-            if table == "runs":
+            if table in ("runs", PENDING):
                 others[row["seq"]] = row
             else:
                 values.setdefault(row["seq"], {})[row["place"]] = (table, row)

@@ -1,9 +1,9 @@
 """The journals as the spool: which records of a run's writers are to be sent to a repository.
 
 `push.json` in the run's folder says which repositories it is to go to, and how far each writer's journal is
-known to be there: `{"repos": {repo: {"private": …, "writers": {writer: [offset, next]}}}}`, in bytes and
-sequences. It holds no token. It moves only after a commit has returned; what is missing in it is found by
-listing.
+known to be there: `{"repos": {repo: {"private": …, "writers": {writer: [offset, next, settled]}}}}`, in
+bytes, sequences, and bytes again: up to where it is in the tables. It holds no token. It moves only after a
+commit has returned; what is missing in it is found by listing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from ..journal import journals
 from ..lines import parse
 from ..paths import write_all
-from .shards import Pause, Record
+from .texts import Pause, Record
 
 LEDGER = "push.json"
 LOCK = "push.lock"
@@ -28,6 +28,14 @@ LOCK = "push.lock"
 def writer_of(path: str) -> str:
     """Return the writer's name of a journal."""
     return os.path.basename(path)[len("w-") : -len(".jsonl")]
+
+
+class Mark(NamedTuple):
+    """How far a journal is there: up to `offset`, in the tables up to `settled`; `following` comes next."""
+
+    offset: int
+    following: int
+    settled: int
 
 
 class Ledger:
@@ -48,13 +56,12 @@ class Ledger:
         """Return what is known of a repository, to be changed."""
         return self.repos.setdefault(repo, {"private": None, "writers": {}})
 
-    def mark(self, repo: str, writer: str) -> tuple[int, int]:
-        """Return the offset up to which a writer's journal is there, and the next sequence."""
+    def mark(self, repo: str, writer: str) -> Mark:
+        """Return how far a writer's journal is there."""
         try:
-            offset, following = self.entry(repo)["writers"][writer]
-            return int(offset), int(following)
+            return Mark(*map(int, self.entry(repo)["writers"][writer]))
         except (KeyError, TypeError, ValueError):
-            return 0, 0
+            return Mark(0, 0, 0)
 
     def save(self) -> None:
         """Write the file, whole or not at all. Raises OSError."""
@@ -140,5 +147,5 @@ def pending(folder: str, repo: str) -> int:
     ledger, count = Ledger(folder), 0
     for path in journals(folder):
         with suppress(FileNotFoundError):
-            count += max(0, os.stat(path).st_size - ledger.mark(repo, writer_of(path))[0])
+            count += max(0, os.stat(path).st_size - ledger.mark(repo, writer_of(path)).offset)
     return count
