@@ -6,6 +6,8 @@ it. What a tracker loses without any Hub is judged at level 1, and not again her
 
 from __future__ import annotations
 
+import base64
+import functools
 import gzip
 import io
 import json
@@ -227,8 +229,10 @@ class Pushed(Evidence):
 
 
 def unpacked(data: bytes) -> Iterator[bytes]:
-    """Yield a file's bytes, and what is in them where it is a gzip, a zip, or a table in Parquet."""
+    """Yield a file's bytes, and what is in them: of a gzip, a zip, a table in Parquet, of lines in base64 or base85."""
     yield data
+    if data.isascii():
+        yield from _decoded(data)
     with suppress(OSError, EOFError, zlib.error):
         yield gzip.decompress(data)
     if zipfile.is_zipfile(io.BytesIO(data)):
@@ -240,6 +244,21 @@ def unpacked(data: bytes) -> Iterator[bytes]:
         table = pyarrow.parquet.read_table(io.BytesIO(data))
         yield json.dumps(table.to_pylist(), default=repr).encode()
         yield repr(table.schema.metadata).encode()
+
+
+#: Letters of the shortest text that is looked into: less holds no secret.
+SHORTEST = 24
+
+
+def _decoded(text: bytes) -> Iterator[bytes]:
+    """Yield what the lines of a text are that are bytes in letters, and what is packed in them by zlib or gzip."""
+    for line in (word for word in text.split() if len(word) >= SHORTEST):
+        for decode in (base64.b85decode, functools.partial(base64.b64decode, validate=True)):
+            with suppress(ValueError):
+                raw = decode(line)
+                yield raw
+                with suppress(zlib.error):
+                    yield zlib.decompress(raw, wbits=zlib.MAX_WBITS | 32)  # zlib's own header or gzip's
 
 
 def _what(d: Difference) -> tuple[str, int | None, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import threading
 import zipfile
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,7 +42,7 @@ def zipped() -> bytes:
 
 
 def in_parquet() -> bytes:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = io.BytesIO()
@@ -48,7 +50,22 @@ def in_parquet() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("make", [lambda: SECRET, lambda: gzip.compress(SECRET * 20), zipped, in_parquet])
+def in_letters(encode: Any, pack: Any) -> bytes:
+    return b'{"rows": 1}\n' + bytes(encode(pack(SECRET * 20))) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SECRET,
+        lambda: gzip.compress(SECRET * 20),
+        zipped,
+        in_parquet,
+        lambda: in_letters(base64.b64encode, bytes),
+        lambda: in_letters(base64.b85encode, zlib.compress),
+        lambda: in_letters(base64.b64encode, gzip.compress),
+    ],
+)
 def test_a_secret_is_found_in_what_is_compressed(make: Any) -> None:
     assert any(SECRET in part for part in unpacked(make()))
 
