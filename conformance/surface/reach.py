@@ -27,12 +27,12 @@ TALKATIVE = {
     "log_completion_steps": 1,
     "log_completions_steps": 1,
     "num_sample_generations": 1,
-    # Asynchronous trainers log their samples only once eight of a policy are consumed.
-    "token_budget": 768,
 }
 #: Beside these: the trainers that generate while they evaluate. KTO and BCO need a bad answer in the batch.
 GENERATE = {"generate_during_eval": True, "per_device_eval_batch_size": 4, "remove_unused_columns": False}
 GENERATING = ("DPOTrainer", "KTOTrainer", "BCOTrainer", "CPOTrainer", "ORPOTrainer")
+#: Asynchronous trainers log their samples only once eight of a policy are consumed, in every eighth policy.
+ASYNC = {"per_device_train_batch_size": 8, "max_steps": 10, "token_budget": 768, "weight_sync_steps": 1}
 #: Environment under which transformers' reporting callbacks do all that they ever do.
 DILIGENT = {
     "WANDB_LOG_MODEL": "checkpoint",
@@ -95,6 +95,8 @@ def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour
     acts, world = TOURS[tour]
     vars(stand_ins.WORLD).update(vars(world))
     told = {"report_to": reports, "run_name": "tour", **TALKATIVE, **(GENERATE if tour == "generate" else {})}
+    if trainer.name.startswith("Async"):
+        told |= ASYNC
     if tour in ("diligent", "fresh"):
         os.environ.update(DILIGENT)
     if tour == "fresh":
