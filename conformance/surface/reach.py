@@ -6,6 +6,7 @@ Runs inside the sandbox, but for `tour`, which asks for all of it and writes the
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,8 @@ DILIGENT = {
     "HF_DVCLIVE_LOG_MODEL": "all",
     "DVCLIVE_LOG_MODEL": "all",
 }
+#: Environment of trackers that are told to stay offline.
+OFFLINE = {"COMET_MODE": "OFFLINE", "WANDB_MODE": "offline"}
 #: What is not there where nothing was begun, and no task runs elsewhere.
 NOT_YET = (
     "context_vars.current_space_id.get",
@@ -63,7 +66,7 @@ TOURS: dict[str, tuple[tuple[str, ...], World]] = {
     "generate": (("train",), World()),
     "diligent": (("train", "evaluate", "predict", "announce-push"), World()),
     "fresh": (("train", "predict", "announce-push"), World(fresh=True, absent=NOT_YET)),
-    "old": (("train",), World(old=True, fresh=True)),
+    "old": (("train",), World(old=True, fresh=True, absent=("Task.running_locally",))),
     "callbacks": (("accompany", "train"), World()),
     # TRL's WeaveCallback begins a client of its own.
     "scored": (
@@ -99,6 +102,8 @@ def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour
         told |= ASYNC
     if tour in ("diligent", "fresh"):
         os.environ.update(DILIGENT)
+    if tour == "old":
+        os.environ.update(OFFLINE)
     if tour == "fresh":
         # A run that is called like its folder makes wandb's callback warn.
         told |= {"run_name": str(folder / "out"), "load_best_model_at_end": True}
@@ -112,6 +117,8 @@ def train(trainer: Trainer, models: Path, folder: Path, reports: list[str], tour
 def accelerated(folder: Path, tour: str) -> dict[str, Any]:
     """Log through an Accelerator, with one after the other of the trackers that it knows."""
     vars(stand_ins.WORLD).update(vars(TOURS[tour][1]))
+    if tour == "old":
+        os.environ.update(OFFLINE)
     from accelerate import Accelerator
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
@@ -150,8 +157,10 @@ def _rich(tracker: Any, folder: Path) -> None:
     }
     for name, arguments in calls.items():
         if hasattr(tracker, name):
+            method = getattr(tracker, name)
+            step = {"step": 1} if "step" in inspect.signature(method).parameters else {}
             with contextlib.suppress(Exception):
-                getattr(tracker, name)(*arguments)
+                method(*arguments, **step)
 
 
 def scripts() -> dict[str, Any]:
