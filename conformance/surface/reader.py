@@ -137,23 +137,17 @@ class _Reader:
             case ast.Return(value=value) if value is not None:
                 self._known.returns(self._scopes[-1], self._expression(value))
             case _:
-                for child in ast.iter_child_nodes(node):
-                    if isinstance(child, ast.stmt):
-                        self._statement(child)
-                    elif isinstance(child, ast.expr):
-                        self._expression(child)
-                    else:
-                        self._others(child)
+                self._children(node)
 
-    def _others(self, node: ast.AST) -> None:
-        """Walk what is neither statement nor expression (cases of a match, comprehensions' clauses)."""
+    def _children(self, node: ast.AST) -> None:
+        """Walk what stands in a node of no special kind."""
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.stmt):
                 self._statement(child)
             elif isinstance(child, ast.expr):
                 self._expression(child)
             else:
-                self._others(child)
+                self._children(child)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for part in [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]:
@@ -299,11 +293,7 @@ class _Reader:
                 lookups.environment(node, "read", self._fact, self.variables if self.noting else [])
             case ast.Await(value=inner) | ast.Starred(value=inner):
                 return self._expression(inner)
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.expr):
-                self._expression(child)
-            else:
-                self._others(child)
+        self._children(node)
         return NOTHING
 
     def _clauses(self, clauses: list[ast.comprehension]) -> None:
