@@ -52,21 +52,20 @@ DILIGENT = {
 }
 #: Environment of trackers that are told to stay offline.
 OFFLINE = {"COMET_MODE": "OFFLINE", "WANDB_MODE": "offline"}
-#: What is not there where nothing was begun, and no task runs elsewhere.
-NOT_YET = (
-    "context_vars.current_space_id.get",
-    "Task.running_locally",
-    "Task.init().get_parameter",
-    "Task.current_task().get_parameter",
-)
+#: ClearML's tasks may run elsewhere, and be told there what to take from this script.
+ELSEWHERE = ("Task.running_locally",)
+TOLD_NOTHING = ("Task.init().get_parameter", "Task.current_task().get_parameter")
 #: Tour -> what is done, and how the stand-ins behave meanwhile. Each but the first is made with SFT alone, `generate`
 #: with those that can: what users do around a training has sites of its own.
 TOURS: dict[str, tuple[tuple[str, ...], World]] = {
     "train": (("train", "card", "evaluate", "predict"), World()),
     "generate": (("train",), World()),
-    "diligent": (("train", "evaluate", "predict", "announce-push"), World()),
-    "fresh": (("train", "predict", "announce-push"), World(fresh=True, absent=NOT_YET)),
-    "old": (("train",), World(old=True, fresh=True, absent=("Task.running_locally",))),
+    "diligent": (("train", "evaluate", "predict", "announce-push"), World(absent=ELSEWHERE)),
+    "fresh": (
+        ("train", "predict", "announce-push"),
+        World(fresh=True, absent=("context_vars.current_space_id.get",)),
+    ),
+    "old": (("train",), World(old=True, fresh=True, absent=(*ELSEWHERE, *TOLD_NOTHING))),
     "callbacks": (("accompany", "train"), World()),
     # TRL's WeaveCallback begins a client of its own.
     "scored": (
