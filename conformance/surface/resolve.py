@@ -84,8 +84,13 @@ def _importable(module: Any, use: Use, name: str) -> str:
 
 def _part(found: Any, step: str, at: str, name: str) -> Any:
     """Return a module's attribute or submodule."""
-    with contextlib.suppress(AttributeError):
+    try:
         return getattr(found, step)
+    except AttributeError:
+        pass
+    except Exception as error:  # there is something, and it works only online, or while a run is open
+        said = " ".join(str(error).split())
+        raise Unknown(f"{name}.{at} raises {type(error).__name__} here: {said}") from error
     if isinstance(found, types.ModuleType):
         place = f"{found.__name__}.{step}"
         try:

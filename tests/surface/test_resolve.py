@@ -42,6 +42,13 @@ class Loose:
 class ConfigError(Exception): ...
 
 
+class Closed:
+    """Like wandb's config before init."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("call init first")
+
+
 @pytest.fixture
 def acme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A live module, installed as wandb."""
@@ -58,7 +65,7 @@ def acme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     module.init, module.log, module.untold, module.Run, module.Loose = init, log, untold, Run, Loose
     module.run, module.config, module.version, module.summary = None, Config(), "1.0", {}
-    module.loose, module.ConfigError = Loose(), ConfigError
+    module.loose, module.ConfigError, module.closed = Loose(), ConfigError, Closed()
     module.current = contextvars.ContextVar("current")
     monkeypatch.setitem(sys.modules, "wandb", module)
     part = ModuleType("wandb.part")
@@ -137,6 +144,7 @@ def test_what_the_module_lacks_is_named(acme: ModuleType, text: str, problem: st
         ("wandb.run.url", "acme.run is None here: what it is while a run is open is not known"),
         ("wandb.untold('x').log({})", "what acme.untold() is"),
         ("wandb.current.get().name", "acme.current.get() is not set here"),
+        ("wandb.closed.update({})", "acme.closed.update raises RuntimeError here: call init first"),
         ("wandb.Loose().anything", "acme.Loose() (Loose) makes up its attributes"),
     ],
 )
