@@ -68,7 +68,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     cover = acts.add_parser("coverage", help="which sites of the scanned releases some tours reached, as Markdown")
     cover.add_argument("reached", type=Path, nargs="+", help="files that `surface reach` wrote")
-    cover.add_argument("--library", action="append", choices=scan.LIBRARIES, help="default: trl; repeatable")
+    cover.add_argument("--library", action="append", choices=scan.LIBRARIES, help="default: all; repeatable")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -239,11 +239,11 @@ def _coverage(chosen: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise WrongInput(str(error)) from error
     for told in sorted(tours, key=lambda told: Version(told["surfaces"]["trl"].version)):
-        for library in chosen.library or ["trl"]:
+        for library in chosen.library or scan.LIBRARIES:
             covered.append(coverage.cover(told["surfaces"][library], told["asked"], known))
         ended[told["surfaces"]["trl"].version] = told["ended"]
-    every = {f"{library} {version}" for library in chosen.library or ["trl"] for version in store.versions(library)}
-    # Of some releases alone one cannot say that a reason fits none.
-    old = coverage.stale(covered, known) if every <= {one.release for one in covered} else []
+    # Of some releases or libraries alone one cannot say that a reason fits none.
+    whole = not chosen.library and set(store.versions("trl")) <= ended.keys()
+    old = coverage.stale(covered, known) if whole else []
     print(coverage.page(covered, ended, old), end="")
     return 1 if old or any(one.unexplained or one.unseen for one in covered) else 0
