@@ -5,8 +5,7 @@ The only place that decides how bad a gap is.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,9 +200,3 @@ def check_class(target: str, surfaces: Sequence[Surface]) -> Checked:
     ranked = sorted(gaps.values(), key=lambda gap: (order[gap.severity], -len(gap.releases), gap.at))
     holds = sum(not found for found in answer["results"].values())
     return Checked(target, answer["owner"], "", list(answer["results"]), ranked, holds, {}, {}, "", {})
-
-
-def counted(asked: Iterable[Asked]) -> Iterator[tuple[str, int]]:
-    """Yield (library, number of releases) of some uses."""
-    releases = {(surface.library, surface.version) for surface, _ in asked}
-    yield from Counter(library for library, _ in sorted(releases)).items()
