@@ -147,6 +147,8 @@ def severity(use: Use, at: str) -> str:
     last = use.names[-1] if use.names else ""
     if f"has {at.rpartition('.')[2]}" in use.guards:
         return "cosmetic"
+    if any(guard.endswith(f".{at} is not None") for guard in use.guards):
+        return "silent"  # the caller asks whether there is a run, and leaves it at that
     if use.kind == "probe":
         # `hasattr(wandb, "run")` decides whether the tracker is installed at all; others whether one call is made.
         return "crash" if use.inside.rpartition(".")[2].startswith("is_") else "cosmetic"

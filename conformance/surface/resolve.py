@@ -117,6 +117,8 @@ def _attribute(found: Any, step: str, before: str, at: str, name: str, live: Map
         return _of_instance(found.cls, step, at, owner)
     if isinstance(found, _Anything):
         raise Unknown(f"what {owner} is")
+    if found is None and (before in live or (live and not before.endswith("()"))):
+        raise Missing(before, f"{owner} is None, though a run is open")
     if found is None:
         raise Unknown(f"{owner} is None here: what it is while a run is open is not known")
     return _part(found, step, at, name)

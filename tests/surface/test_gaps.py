@@ -97,6 +97,21 @@ def test_what_mends_most_comes_first(acme: str) -> None:
     ]
 
 
+def test_a_module_without_a_run_loses_what_is_logged_only_if_there_is_one(tmp_path: Path, acme: str) -> None:
+    (tmp_path / "runless_tracker.py").write_text("run = None\ndef init(project=None): ...\ndef log(metrics): ...")
+    checked = check(
+        "runless_tracker",
+        "def f():\n    if wandb.run is not None:\n        wandb.run.log({})",
+        "wandb.run.url",
+        "run = wandb.init(project='x')\nrun.log({})",
+    )
+    assert [(gap.severity, gap.why, gap.releases) for gap in checked.gaps] == [
+        ("crash", "runless_tracker.init() is None, though a run is open", ["trl 1.2.0"]),
+        ("crash", "runless_tracker.run is None, though a run is open", ["trl 1.1.0"]),
+        ("silent", "runless_tracker.run is None, though a run is open", ["trl 1.0.0"]),
+    ]
+
+
 def test_a_module_that_cannot_be_imported_says_so_in_one_line(acme: str) -> None:
     with pytest.raises(CannotCheck, match="import no_such_module fails: ModuleNotFoundError"):
         check("no_such_module", "wandb.log({})")

@@ -165,5 +165,12 @@ def test_a_live_object_stands_for_what_a_call_returns(acme: ModuleType) -> None:
     assert outcomes(acme, "wandb.init().anything", {"init()": Loose()}) == ["", ""]
 
 
+def test_what_is_none_while_a_run_is_open_is_missing(acme: ModuleType) -> None:
+    assert outcomes(acme, "wandb.init().log({})", {"init()": None})[-1] == (
+        "missing: acme.init() is None, though a run is open"
+    )
+    assert outcomes(acme, "wandb.run.url", {"init()": Run()}) == ["missing: acme.run is None, though a run is open"]
+
+
 def test_what_is_taken_by_stars_alone_is_told(acme: ModuleType) -> None:
     assert outcomes(acme, "wandb.init(project=1, group=2)") == ["acme.init takes group= by its ** alone"]
