@@ -15,7 +15,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from conformance.surface.model import Shape, Use
+from conformance.surface.model import Shape
 from conformance.surface.resolve import Method, Missing, Unknown, bind
 
 BASES = ("TrainerCallback", "GeneralTracker")
@@ -24,7 +24,8 @@ BASES = ("TrainerCallback", "GeneralTracker")
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Return what is wrong with the class `target`, for each release of `hooks`.
 
-    `hooks` are lists of `[library version, [[owner, name, shape or None], …]]`; `uses` are those of `GeneralTracker`.
+    `hooks` are lists of `[release, [[owner, name, shape or None], …]]`, `calls` is release -> `[[method, shape], …]`
+    with which it calls a `GeneralTracker`.
     """
     try:
         cls = _load(question["target"], question["stand_ins"])
@@ -35,7 +36,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{question['target']} is no class that derives from {' or '.join(BASES)}"}
     look = _callback if bases[0] == "TrainerCallback" else _tracker
     mine = {release: [hook for hook in hooks if hook[0] == bases[0]] for release, hooks in question["hooks"]}
-    results = {release: list(look(cls, hooks, question)) for release, hooks in mine.items() if hooks}
+    calls = question["calls"]
+    results = {release: list(look(cls, hooks, calls.get(release, []))) for release, hooks in mine.items() if hooks}
     return {"owner": bases[0], "results": results}
 
 
@@ -93,7 +95,7 @@ def _leave(*given: Any, **more: Any) -> Any:
     return given[0] if len(given) == 1 and callable(given[0]) and not more else _leave
 
 
-def _callback(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
+def _callback(cls: type, hooks: list[list[Any]], calls: list[list[str]]) -> Any:
     """Yield `[severity, at, why]` for each hook that is never called, or otherwise than it is defined."""
     known = {name: shape for _, name, shape in hooks}
     for name in sorted(dir(cls)):
@@ -116,7 +118,7 @@ def _own(cls: type, name: str) -> bool:
     return all(any(above.__name__ in BASES for above in base.__mro__) for base in owners)
 
 
-def _tracker(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any:
+def _tracker(cls: type, hooks: list[list[Any]], calls: list[list[str]]) -> Any:
     """Yield `[severity, at, why]` for what accelerate demands and the class has not, or does not take."""
     for _, name, kind in hooks:
         there = hasattr(cls, name) or f"self.{name} =" in _source(cls)
@@ -125,10 +127,9 @@ def _tracker(cls: type, hooks: list[list[Any]], question: dict[str, Any]) -> Any
         elif name == "tracker" and inspect.isfunction(inspect.getattr_static(cls, name, None)):
             why = f"{cls.__name__}.tracker is a method: accelerate hands it out as it is; make it a property"
             yield ["silent", name, why]
-    for told in question["uses"]:
-        use = Use.from_json(told)
-        if use.kind == "call" and use.shape and hasattr(cls, use.path):
-            yield from _fits(cls, use.path, use.shape)
+    for name, shape in calls:
+        if hasattr(cls, name):
+            yield from _fits(cls, name, Shape.parse(shape))
 
 
 def _source(cls: type) -> str:

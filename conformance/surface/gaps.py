@@ -179,12 +179,12 @@ def check_class(target: str, surfaces: Sequence[Surface]) -> Checked:
         for surface in surfaces
         if surface.hooks
     ]
-    newest = [surface for surface in surfaces if surface.library == "accelerate"][-1:]
-    question = {
-        "target": target,
-        "hooks": hooks,
-        "uses": [use.to_json() for surface in newest for use in surface.on(GENERAL)],
+    calls = {
+        str(surface): [[use.path, str(use.shape)] for use in surface.on(GENERAL) if use.kind == "call"]
+        for surface in surfaces
+        if surface.library == "accelerate"
     }
+    question = {"target": target, "hooks": hooks, "calls": calls}
     answer = _ask({**question, "stand_ins": True})
     if "error" in answer:  # it may want more of the libraries than their names
         answer = _ask({**question, "stand_ins": False})

@@ -145,6 +145,23 @@ def test_a_tracker_that_lacks_what_accelerate_demands(tmp_path: Path, line: str,
     assert told(check(tmp_path, tracker(GOOD.replace(line, "")))) == [("crash", why, ["accelerate 1.0.0"])]
 
 
+def test_a_tracker_is_held_against_the_calls_of_each_release(tmp_path: Path) -> None:
+    """As accelerate 1.13 and 1.14 did to Trackio's tracker: only the newer one gives a step."""
+    from conformance.surface import scan
+
+    (tmp_path / "mine.py").write_text(tracker(GOOD.replace("step=None, **kwargs", "")))
+    both = [
+        scan.scan("accelerate", version, [("accelerate/tracking.py", TRACKERS), ("accelerate/accelerator.py", text)])
+        for version, text in (
+            ("1.0.0", ACCELERATOR.replace("step=step, **log_kwargs.get(tracker.name, {})", "")),
+            ("1.1.0", ACCELERATOR),
+        )
+    ]
+    assert [gap.releases for gap in gaps.check_class(f"{tmp_path / 'mine.py'}:Mine", both).gaps] == [
+        ["accelerate 1.1.0"]
+    ]
+
+
 def test_a_class_of_neither_kind_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotCheck, match="is no class that derives from TrainerCallback or GeneralTracker"):
         check(tmp_path, "class Mine: pass")
